@@ -19,10 +19,10 @@ typedef enum LockPurpose {
 
 typedef struct LockPackage {
         char *name, *version, *architecture;
-        char *source;           /* "systemd" */
+        char *source; /* "systemd" */
         char *source_version;
-        char *path;             /* pool path "pool/main/s/systemd/..."; local packages: file name */
-        char *suite;            /* suite it was taken from; NULL: a local .deb */
+        char *path;  /* pool path "pool/main/s/systemd/..."; local packages: file name */
+        char *suite; /* suite it was taken from; NULL: a local .deb */
         uint64_t size;
         Sha256 sha256;
         LockPurpose purpose;
@@ -30,27 +30,27 @@ typedef struct LockPackage {
 } LockPackage;
 
 typedef struct LockSuite {
-        char *suite;            /* "trixie-security" */
+        char *suite; /* "trixie-security" */
         char *origin, *codename;
-        int64_t date;           /* Date: of InRelease, seconds since the epoch */
-        int64_t valid_until;    /* 0: none */
+        int64_t date;        /* Date: of InRelease, seconds since the epoch */
+        int64_t valid_until; /* 0: none */
         Sha256 inrelease;
-        char **signed_by;       /* fingerprints that made a good signature, upper-case hex */
+        char **signed_by; /* fingerprints that made a good signature, upper-case hex */
         struct LockIndex {
-                char *name;     /* "main/binary-amd64/Packages" */
+                char *name; /* "main/binary-amd64/Packages" */
                 Sha256 sha256;
                 uint64_t size;
-        } *indexes;
+        } * indexes;
         size_t n_indexes;
 } LockSuite;
 
 typedef struct Lock {
         char *image_id;
         char *architecture;
-        Sha256 request;         /* recipe_request_digest() when it was made */
+        Sha256 request; /* recipe_request_digest() when it was made */
         LockSuite *suites;
         size_t n_suites;
-        LockPackage *packages;  /* sorted by name, then architecture */
+        LockPackage *packages; /* sorted by name, then architecture */
         size_t n_packages;
 } Lock;
 
@@ -73,7 +73,7 @@ void lock_digest_purpose(const Lock *l, LockPurpose purpose, Sha256 *ret);
 
 /* What lock --update changed, sorted by name. */
 typedef struct LockChange {
-        const char *name;                 /* borrowed from a lock */
-        const LockPackage *from, *to;     /* NULL: added / removed */
+        const char *name;             /* borrowed from a lock */
+        const LockPackage *from, *to; /* NULL: added / removed */
 } LockChange;
 size_t lock_compare(const Lock *from, const Lock *to, LockChange **ret);

@@ -4,11 +4,13 @@
 /* What is wanted: a folder with one recipe.conf, drop-ins in recipe.conf.d/, Extends= for inheritance, and plain files
  * beside them. Data only; nothing is executed. sealab-recipe(5) is the contract.
  *
- * Order of reading: the recipes named by Extends= (each with its own drop-ins), then recipe.conf, then recipe.conf.d/*.conf
- * by name. A later single value replaces an earlier one; lists grow by repeating the key, in one file or across files; an
- * empty value empties the list. The same single-valued key twice in one file is an error. */
+ * Order of reading: the recipes named by Extends= (each with its own drop-ins), then recipe.conf, then
+ * recipe.conf.d/NAME.conf by name. A later single value replaces an earlier one; lists grow by repeating the key, in
+ * one file or across files; an empty value empties the list. The same single-valued key twice in one file is an error.
+ */
 
 #include "conf.h"
+#include "json.h"
 
 typedef enum UsrLayout { USR_LAYOUT_PLAIN, USR_LAYOUT_LZ4HC, _USR_LAYOUT_MAX } UsrLayout;
 
@@ -17,58 +19,61 @@ typedef struct NameValue {
 } NameValue;
 
 typedef struct Recipe {
-        char *path;             /* folder of the recipe itself, as given */
-        char *name;             /* last component of its real path */
-        char **folders;         /* every folder in inheritance order, the recipe's own last: where files/, sysusers.d/ ... are looked for */
+        char *path;     /* folder of the recipe itself, as given */
+        char *name;     /* last component of its real path */
+        char **folders; /* every folder in inheritance order, the recipe's own last: where files/, sysusers.d/ ... are
+                           looked for */
 
         /* [Image] */
-        char *image_id;         /* Id=; default: the recipe's name */
-        char *version;          /* Version=; NULL: from the lock's date and a counter */
-        char *architecture;     /* Architecture=; Debian's word: amd64, arm64; default amd64 */
-        char *hostname;         /* Hostname= */
-        char *locale;           /* Locale=; default C.UTF-8 */
-        char *keymap;           /* Keymap= */
-        char *timezone;         /* Timezone=; default UTC */
-        char *root_password;    /* RootPassword=; "locked" (default) or "empty" (for test images; the gate needs a reason) */
+        char *image_id;      /* Id=; default: the recipe's name */
+        char *version;       /* Version=; NULL: from the lock's date and a counter */
+        char *architecture;  /* Architecture=; Debian's word: amd64, arm64; default amd64 */
+        char *hostname;      /* Hostname= */
+        char *locale;        /* Locale=; default C.UTF-8 */
+        char *keymap;        /* Keymap= */
+        char *timezone;      /* Timezone=; default UTC */
+        char *root_password; /* RootPassword=; "locked" (default) or "empty" (for test images; the gate needs a reason)
+                              */
 
         /* [OsRelease]: any KEY=value that os-release(5) allows, written over the distribution's */
         NameValue *os_release;
         size_t n_os_release;
 
         /* [Archive] */
-        char **suites;          /* Suites=trixie trixie-updates trixie-security */
-        char **components;      /* Components=main */
-        char **mirrors;         /* Mirror=URI for all suites, or SUITE=URI; empty: the system's configured mirrors */
-        char *keyring;          /* Keyring=; default /usr/share/keyrings/debian-archive-keyring.gpg */
+        char **suites;     /* Suites=trixie trixie-updates trixie-security */
+        char **components; /* Components=main */
+        char **mirrors;    /* Mirror=URI for all suites, or SUITE=URI; empty: the system's configured mirrors */
+        char *keyring;     /* Keyring=; default /usr/share/keyrings/debian-archive-keyring.gpg */
 
         /* [Packages] */
-        char **install;         /* Install= */
-        char **remove;          /* Remove=: files of these packages leave the finished tree */
-        char **local_debs;      /* LocalDebs=: paths or globs relative to the recipe folder that names them (made absolute) */
-        bool recommends;        /* Recommends=; default no */
+        char **install;    /* Install= */
+        char **remove;     /* Remove=: files of these packages leave the finished tree */
+        char **local_debs; /* LocalDebs=: paths or globs relative to the recipe folder that names them (made absolute)
+                            */
+        bool recommends;   /* Recommends=; default no */
 
         /* [Content] */
-        char **files;           /* Files=: overlay folders; default "files" where it exists, in each recipe folder (absolute) */
-        char **drop;            /* Drop=: docs man info locales lintian bash-completion ... or absolute globs */
-        char **keep_locales;    /* KeepLocales= */
+        char **files; /* Files=: overlay folders; default "files" where it exists, in each recipe folder (absolute) */
+        char **drop;  /* Drop=: docs man info locales lintian bash-completion ... or absolute globs */
+        char **keep_locales; /* KeepLocales= */
 
         /* [Units] */
         char **enable, **disable, **mask;
-        char *default_target;   /* DefaultTarget= */
+        char *default_target; /* DefaultTarget= */
 
         /* [Kernel] */
-        char *kernel_package;   /* Package=linux-image-amd64 */
-        char **modules;         /* Modules=: globs over module paths below kernel/ to keep in /usr; empty: all */
-        char **initrd_modules;  /* InitrdModules=: added to the built-in list */
-        char *command_line;     /* CommandLine=: repeated values are joined by a space */
+        char *kernel_package;  /* Package=linux-image-amd64 */
+        char **modules;        /* Modules=: globs over module paths below kernel/ to keep in /usr; empty: all */
+        char **initrd_modules; /* InitrdModules=: added to the built-in list */
+        char *command_line;    /* CommandLine=: repeated values are joined by a space */
 
         /* [Initrd] */
         char **initrd_packages; /* Packages=: beyond the built-in list */
 
         /* [Usr] */
-        UsrLayout layout;       /* Layout=lz4hc */
-        uint64_t level;         /* Level=9 (1-12) */
-        uint64_t cluster;       /* Cluster=16K (4K-1M, power of two) */
+        UsrLayout layout; /* Layout=lz4hc */
+        uint64_t level;   /* Level=9 (1-12) */
+        uint64_t cluster; /* Cluster=16K (4K-1M, power of two) */
 
         /* [Disk] */
         uint64_t esp_size;      /* EspSize=256M */
@@ -77,26 +82,26 @@ typedef struct Recipe {
         char *root_format;      /* RootFormat=ext4 (ext4, btrfs, xfs) */
 
         /* [Update] */
-        char *update_url;       /* Url= */
-        char *update_channel;   /* Channel=stable */
+        char *update_url;     /* Url= */
+        char *update_channel; /* Channel=stable */
 
         /* [Sign] */
-        char *key_folder;       /* Keys=: folder with the roles' keys; default: --keys, then keys/dev beside the recipes */
+        char *key_folder; /* Keys=: folder with the roles' keys; default: --keys, then keys/dev beside the recipes */
 
         /* [Gate]: exceptions: Allow=CHECK:PATH-GLOB: reason */
         struct GateException {
                 char *check, *path_glob, *reason;
                 char *where; /* file:line */
-        } *gate_exceptions;
+        } * gate_exceptions;
         size_t n_gate_exceptions;
 
         /* Where each effective value came from, for sealab explain: in key order. */
         struct RecipeOrigin {
                 char *section, *key, *value;
-                char *file;     /* NULL: built-in default */
+                char *file; /* NULL: built-in default */
                 unsigned line;
                 bool overridden; /* a later file replaced or emptied it */
-        } *origins;
+        } * origins;
         size_t n_origins;
 } Recipe;
 
@@ -108,8 +113,8 @@ DEFINE_CLEANUP(Recipe *, recipe_free)
 
 /* Text for people: sections and keys, each value with "file:line" (or "default"); overridden ones only if all. */
 char *recipe_explain(const Recipe *r, const char *only_key, bool all);
-struct json_t;
-struct json_t *recipe_to_json(const Recipe *r);
+
+json_t *recipe_to_json(const Recipe *r);
 
 /* The settings that decide which packages are needed (suites, components, architecture, install, local debs by digest,
  * kernel, initrd packages): the lock remembers this digest. Mirrors and keyring are not part of it. */

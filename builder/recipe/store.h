@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The content-addressed store: the only place the builder reads packages from. Objects are files named by their SHA-256,
- * read-only, verified when they enter and, for packages, again when they are used. Beside them a cache of derived things,
- * named by the key of their inputs, that may be deleted at any time.
+/* The content-addressed store: the only place the builder reads packages from. Objects are files named by their
+ * SHA-256, read-only, verified when they enter and, for packages, again when they are used. Beside them a cache of
+ * derived things, named by the key of their inputs, that may be deleted at any time.
  *
  *     STORE/sha256/ab/abcdef...       objects
  *     STORE/partial/abcdef...         downloads under way, resumable
@@ -27,8 +27,8 @@ bool store_has(const Store *s, const Sha256 *digest, uint64_t size); /* by name 
 char *store_object_path(const Sha256 *digest);
 /* Absolute; owned. */
 char *store_object_full_path(const Store *s, const Sha256 *digest);
-/* Opens an object after hashing it: REFUSAL_HASH_MISMATCH names the file and says how to fetch it again, and moves the bad
- * file away; REFUSAL_NOT_IN_STORE if it is absent. */
+/* Opens an object after hashing it: REFUSAL_HASH_MISMATCH names the file and says how to fetch it again, and moves the
+ * bad file away; REFUSAL_NOT_IN_STORE if it is absent. */
 int store_open_verified(const Store *s, const Sha256 *digest, uint64_t size, int *ret_fd, Error *reterr);
 /* Adds a file's content; the digest is computed. Existing objects are left. */
 int store_add_file(Store *s, const char *path, Sha256 *ret_digest, uint64_t *ret_size, Error *reterr);

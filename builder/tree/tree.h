@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The in-memory file tree: what an image, an initrd or a package holds, with owners, modes, extended attributes and hard
- * links as they will be on the target, whatever the host's user may or may not do. Contents live in one spool file
+/* The in-memory file tree: what an image, an initrd or a package holds, with owners, modes, extended attributes and
+ * hard links as they will be on the target, whatever the host's user may or may not do. Contents live in one spool file
  * (unnamed, gone with the process), so a tree of gigabytes costs memory only for its names.
  *
  * Node = a name in a folder; Inode = the thing named. Several nodes of one inode are hard links. Children are always
@@ -27,28 +27,28 @@ typedef struct Xattr {
 } Xattr;
 
 typedef struct Inode {
-        unsigned n_links;  /* nodes that point here */
-        mode_t mode;       /* type and permission bits */
+        unsigned n_links; /* nodes that point here */
+        mode_t mode;      /* type and permission bits */
         uid_t uid;
         gid_t gid;
-        int64_t mtime;     /* seconds since the epoch */
-        dev_t rdev;        /* devices only */
-        char *target;      /* symbolic links only, owned */
-        uint64_t offset;   /* regular files: where the content starts in the tree's spool */
-        uint64_t size;     /* regular files: bytes; symbolic links: length of target */
-        Sha256 digest;     /* regular files: of the content */
-        Xattr *xattrs;     /* owned, sorted by name */
+        int64_t mtime;   /* seconds since the epoch */
+        dev_t rdev;      /* devices only */
+        char *target;    /* symbolic links only, owned */
+        uint64_t offset; /* regular files: where the content starts in the tree's spool */
+        uint64_t size;   /* regular files: bytes; symbolic links: length of target */
+        Sha256 digest;   /* regular files: of the content */
+        Xattr *xattrs;   /* owned, sorted by name */
         size_t n_xattrs;
-        char *package;     /* owned; name of the Debian package that shipped it, or NULL */
-        uint64_t mark;     /* scratch for walkers (hard-link numbering); no meaning between calls */
+        char *package; /* owned; name of the Debian package that shipped it, or NULL */
+        uint64_t mark; /* scratch for walkers (hard-link numbering); no meaning between calls */
 } Inode;
 
 typedef struct Node Node;
 struct Node {
-        char *name;        /* "" for the root */
-        Node *parent;      /* NULL for the root */
+        char *name;   /* "" for the root */
+        Node *parent; /* NULL for the root */
         Inode *inode;
-        Node **children;   /* folders only, sorted by name */
+        Node **children; /* folders only, sorted by name */
         size_t n_children, n_allocated;
 };
 
@@ -71,30 +71,38 @@ Node *tree_resolve(const Tree *t, const char *path);
 Node *node_child(const Node *folder, const char *name);
 /* "/usr/bin/sh"; "/" for the root. Owned by the caller. */
 char *node_path(const Node *n);
-static inline bool node_is_folder(const Node *n) { return S_ISDIR(n->inode->mode); }
-static inline bool node_is_file(const Node *n) { return S_ISREG(n->inode->mode); }
-static inline bool node_is_symlink(const Node *n) { return S_ISLNK(n->inode->mode); }
+static inline bool node_is_folder(const Node *n) {
+        return S_ISDIR(n->inode->mode);
+}
+static inline bool node_is_file(const Node *n) {
+        return S_ISREG(n->inode->mode);
+}
+static inline bool node_is_symlink(const Node *n) {
+        return S_ISLNK(n->inode->mode);
+}
 
 /* Attributes of something new. */
 typedef struct NodeAttributes {
-        mode_t mode;       /* permission bits; the type is set by the function */
+        mode_t mode; /* permission bits; the type is set by the function */
         uid_t uid;
         gid_t gid;
         int64_t mtime;
         const char *package; /* borrowed, copied; may be NULL */
 } NodeAttributes;
 
-/* All of these make missing parent folders (0755 0:0), replace an existing non-folder of that name, and refuse to replace a
- * folder by something else, names that are not clean, and a path whose parent is not a folder (REFUSAL_PATH_ESCAPE,
- * REFUSAL_EXISTS). ret_node may be NULL. */
-int tree_add_folder(Tree *t, const char *path, const NodeAttributes *a, Node **ret_node, Error *reterr); /* existing: attributes updated */
+/* All of these make missing parent folders (0755 0:0), replace an existing non-folder of that name, and refuse to
+ * replace a folder by something else, names that are not clean, and a path whose parent is not a folder
+ * (REFUSAL_PATH_ESCAPE, REFUSAL_EXISTS). ret_node may be NULL. */
+int tree_add_folder(Tree *t, const char *path, const NodeAttributes *a, Node **ret_node,
+                    Error *reterr); /* existing: attributes updated */
 int tree_add_file(Tree *t, const char *path, const NodeAttributes *a, const void *data, size_t size, Node **ret_node,
                   Error *reterr);
 /* Reads size bytes through the callback (returns bytes read, 0 at the end, negative errno) into the spool. */
 typedef ssize_t (*TreeReadFunc)(void *userdata, void *buffer, size_t size);
-int tree_add_file_stream(Tree *t, const char *path, const NodeAttributes *a, uint64_t size, TreeReadFunc read, void *userdata,
-                         Node **ret_node, Error *reterr);
-int tree_add_symlink(Tree *t, const char *path, const NodeAttributes *a, const char *target, Node **ret_node, Error *reterr);
+int tree_add_file_stream(Tree *t, const char *path, const NodeAttributes *a, uint64_t size, TreeReadFunc read,
+                         void *userdata, Node **ret_node, Error *reterr);
+int tree_add_symlink(Tree *t, const char *path, const NodeAttributes *a, const char *target, Node **ret_node,
+                     Error *reterr);
 int tree_add_device(Tree *t, const char *path, const NodeAttributes *a, mode_t type, dev_t rdev, Node **ret_node,
                     Error *reterr); /* S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK */
 int tree_add_hardlink(Tree *t, const char *path, const char *existing_path, Node **ret_node, Error *reterr);
@@ -126,22 +134,23 @@ int tree_walk(Tree *t, Node *start, TreeWalkFunc f, void *userdata);
 void tree_count(Tree *t, Node *start, uint64_t *ret_entries, uint64_t *ret_bytes);
 
 /* Puts entries of an archive (struct archive *, libarchive's reader, already opened) into the tree below prefix ("" for
- * the root). strip is a path prefix that entries must have ("./" is always dropped). One path policy for all archives: no
- * absolute escapes, no "..", nothing written through a symbolic link that the archive itself planted; device nodes only
- * with TREE_IMPORT_DEVICES. Limits as above. package (may be NULL) is noted in every inode. */
+ * the root). strip is a path prefix that entries must have ("./" is always dropped). One path policy for all archives:
+ * no absolute escapes, no "..", nothing written through a symbolic link that the archive itself planted; device nodes
+ * only with TREE_IMPORT_DEVICES. Limits as above. package (may be NULL) is noted in every inode. */
 typedef enum TreeImportFlags { TREE_IMPORT_DEVICES = 1 << 0 } TreeImportFlags;
 struct archive;
-int tree_import_archive(Tree *t, const char *prefix, struct archive *a, TreeImportFlags flags, const char *package, Error *reterr);
+int tree_import_archive(Tree *t, const char *prefix, struct archive *a, TreeImportFlags flags, const char *package,
+                        Error *reterr);
 /* Writes the tree as a pax archive (numeric owners, sorted, xattrs and hard links kept, package noted in a
  * "SEALAB.package" attribute that tree_import_archive() understands) to fd. */
 int tree_export_archive(Tree *t, int fd, Error *reterr);
 
-/* Makes the tree real below an existing, empty folder. Owners and modes are set; the caller must be able to chown (root or
- * inside a user namespace). Only for private folders that nobody else can reach. */
+/* Makes the tree real below an existing, empty folder. Owners and modes are set; the caller must be able to chown (root
+ * or inside a user namespace). Only for private folders that nobody else can reach. */
 int tree_materialise(Tree *t, int dir_fd, Error *reterr);
 
-/* A short text that is equal exactly for equal trees: type, mode, owner, mtime, xattrs, target, digest, hard-link groups.
- * with_mtime false leaves times out. */
+/* A short text that is equal exactly for equal trees: type, mode, owner, mtime, xattrs, target, digest, hard-link
+ * groups. with_mtime false leaves times out. */
 void tree_digest(Tree *t, bool with_mtime, Sha256 *ret);
 
 /* Differences between two trees, one callback per path, sorted. what is a bit set. */
@@ -154,7 +163,7 @@ typedef enum TreeDifference {
         TREE_MTIME = 1 << 5,
         TREE_CONTENT = 1 << 6, /* content, link target or device number */
         TREE_XATTRS = 1 << 7,
-        TREE_LINKS = 1 << 8,   /* number of hard links */
+        TREE_LINKS = 1 << 8, /* number of hard links */
 } TreeDifference;
 typedef int (*TreeDiffFunc)(const char *path, TreeDifference what, const Node *a, const Node *b, void *userdata);
 int tree_diff(Tree *a, Tree *b, TreeDiffFunc f, void *userdata);

@@ -2,8 +2,9 @@
 #pragma once
 
 /* Strict reader for the INI dialect of systemd: [Section], Key=value, '#' and ';' comments at the start of a line, a
- * trailing backslash continues a line. No includes, no expansion. It only splits; meaning is given by the caller's table.
- * Every problem carries file, line and column and is collected, so that all of a file's problems are shown at once. */
+ * trailing backslash continues a line. No includes, no expansion. It only splits; meaning is given by the caller's
+ * table. Every problem carries file, line and column and is collected, so that all of a file's problems are shown at
+ * once. */
 
 #include "error.h"
 #include "hash.h"
@@ -18,27 +19,27 @@ typedef struct ConfItem {
 } ConfItem;
 
 typedef struct ConfFile {
-        char *path;                  /* as shown in messages */
-        ConfItem *items;             /* in file order */
+        char *path;      /* as shown in messages */
+        ConfItem *items; /* in file order */
         size_t n_items, n_allocated;
 } ConfFile;
 
 typedef struct ConfDiagnostic {
         char *file;
-        unsigned line, column;       /* 0: the file as a whole */
+        unsigned line, column; /* 0: the file as a whole */
         char *message;
-        char *suggestion;            /* NULL: none */
+        char *suggestion; /* NULL: none */
 } ConfDiagnostic;
 
 typedef struct ConfDiagnostics {
         ConfDiagnostic *items;
         size_t n_items, n_allocated;
-        bool truncated;              /* more than CONF_DIAGNOSTICS_MAX */
+        bool truncated; /* more than CONF_DIAGNOSTICS_MAX */
 } ConfDiagnostics;
 void conf_diagnostics_done(ConfDiagnostics *d);
 #define _cleanup_conf_diagnostics_ _cleanup_(conf_diagnostics_done)
-void conf_diagnose(ConfDiagnostics *d, const char *file, unsigned line, unsigned column, const char *suggestion, const char *fmt,
-                   ...) _printf_(6, 7);
+void conf_diagnose(ConfDiagnostics *d, const char *file, unsigned line, unsigned column, const char *suggestion,
+                   const char *fmt, ...) _printf_(6, 7);
 /* "recipe.conf:7:1: unknown key ..." lines, for standard error. */
 char *conf_diagnostics_format(const ConfDiagnostics *d);
 

@@ -14,39 +14,39 @@
 
 typedef enum Refusal {
         REFUSAL_NONE,
-        REFUSAL_SYSTEM,            /* a system call failed; see code */
-        REFUSAL_USAGE,             /* the command line is wrong */
-        REFUSAL_CANCELLED,         /* the user stopped it */
-        REFUSAL_NOT_FOUND,         /* a file or thing that was named does not exist */
-        REFUSAL_EXISTS,            /* it would overwrite something */
-        REFUSAL_NO_SPACE,          /* the disk or the partition is too small */
-        REFUSAL_BAD_SYNTAX,        /* a text that people write is malformed */
-        REFUSAL_BAD_VALUE,         /* well-formed, but not allowed */
-        REFUSAL_BAD_FORMAT,        /* a machine-made document or binary is malformed */
-        REFUSAL_TOO_LARGE,         /* a limit of a reader is exceeded */
-        REFUSAL_PATH_ESCAPE,       /* a path leaves the place it must stay in */
-        REFUSAL_HASH_MISMATCH,     /* content is not what its digest says */
-        REFUSAL_BAD_SIGNATURE,     /* a signature is missing or does not hold */
-        REFUSAL_KEY,               /* a key is missing, unreadable, or not allowed here */
-        REFUSAL_NO_LOCK,           /* there is no recipe.lock */
-        REFUSAL_LOCK_STALE,        /* recipe.lock does not belong to this recipe as it is now */
-        REFUSAL_NOT_LOCKED,        /* something not in the lock tried to enter */
-        REFUSAL_NOT_IN_STORE,      /* a locked input is not in the store, and this step may not download */
-        REFUSAL_ARCHIVE_OLDER,     /* the package archive is older than the one locked last */
-        REFUSAL_UNRESOLVABLE,      /* the packages wanted cannot be installed together */
-        REFUSAL_DOWNLOAD,          /* a download failed */
-        REFUSAL_MACHINE,           /* this machine lacks something; sealab doctor explains */
-        REFUSAL_SCRIPT_FAILED,     /* a maintainer script failed */
-        REFUSAL_TOOL_FAILED,       /* a tool that the step runs failed */
-        REFUSAL_GATE,              /* the finished tree breaks a rule of the gate */
-        REFUSAL_IDS,               /* a user or group id is not what ids.lock says */
-        REFUSAL_DIFFERENT,         /* two things that must be equal are not */
-        REFUSAL_BOOT_FAILED,       /* the virtual machine did not come up */
+        REFUSAL_SYSTEM,        /* a system call failed; see code */
+        REFUSAL_USAGE,         /* the command line is wrong */
+        REFUSAL_CANCELLED,     /* the user stopped it */
+        REFUSAL_NOT_FOUND,     /* a file or thing that was named does not exist */
+        REFUSAL_EXISTS,        /* it would overwrite something */
+        REFUSAL_NO_SPACE,      /* the disk or the partition is too small */
+        REFUSAL_BAD_SYNTAX,    /* a text that people write is malformed */
+        REFUSAL_BAD_VALUE,     /* well-formed, but not allowed */
+        REFUSAL_BAD_FORMAT,    /* a machine-made document or binary is malformed */
+        REFUSAL_TOO_LARGE,     /* a limit of a reader is exceeded */
+        REFUSAL_PATH_ESCAPE,   /* a path leaves the place it must stay in */
+        REFUSAL_HASH_MISMATCH, /* content is not what its digest says */
+        REFUSAL_BAD_SIGNATURE, /* a signature is missing or does not hold */
+        REFUSAL_KEY,           /* a key is missing, unreadable, or not allowed here */
+        REFUSAL_NO_LOCK,       /* there is no recipe.lock */
+        REFUSAL_LOCK_STALE,    /* recipe.lock does not belong to this recipe as it is now */
+        REFUSAL_NOT_LOCKED,    /* something not in the lock tried to enter */
+        REFUSAL_NOT_IN_STORE,  /* a locked input is not in the store, and this step may not download */
+        REFUSAL_ARCHIVE_OLDER, /* the package archive is older than the one locked last */
+        REFUSAL_UNRESOLVABLE,  /* the packages wanted cannot be installed together */
+        REFUSAL_DOWNLOAD,      /* a download failed */
+        REFUSAL_MACHINE,       /* this machine lacks something; sealab doctor explains */
+        REFUSAL_SCRIPT_FAILED, /* a maintainer script failed */
+        REFUSAL_TOOL_FAILED,   /* a tool that the step runs failed */
+        REFUSAL_GATE,          /* the finished tree breaks a rule of the gate */
+        REFUSAL_IDS,           /* a user or group id is not what ids.lock says */
+        REFUSAL_DIFFERENT,     /* two things that must be equal are not */
+        REFUSAL_BOOT_FAILED,   /* the virtual machine did not come up */
         _REFUSAL_MAX,
 } Refusal;
 
 typedef struct Error {
-        int code;      /* positive errno */
+        int code; /* positive errno */
         Refusal id;
         char *message; /* owned */
         char *hint;    /* owned; NULL: nothing useful to say */

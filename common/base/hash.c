@@ -64,8 +64,8 @@ int sha256_fd(int fd, uint64_t offset, uint64_t size, Sha256 *ret, Error *reterr
                 if (n < 0)
                         return error_errno(reterr, errno, "cannot read a file to hash it");
                 if (n == 0)
-                        return error_set(reterr, EIO, REFUSAL_BAD_FORMAT, "a file is %" PRIu64 " bytes shorter than expected",
-                                         size);
+                        return error_set(reterr, EIO, REFUSAL_BAD_FORMAT,
+                                         "a file is %" PRIu64 " bytes shorter than expected", size);
                 hasher_update(h, buffer, (size_t) n);
                 offset += (uint64_t) n;
                 size -= (uint64_t) n;

@@ -255,7 +255,8 @@ static int remove_children(int fd, unsigned depth, Error *reterr) {
                 if (unlinkat(fd, entry->d_name, 0) >= 0)
                         continue;
                 if (errno == EISDIR || errno == EPERM) {
-                        _cleanup_close_ int child = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                        _cleanup_close_ int child =
+                                openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
                         /* A folder that its owner may not enter (0555, 0000) can still be opened up by its owner. */
                         if (child < 0 && errno == EACCES && fchmodat(fd, entry->d_name, 0700, 0) >= 0)

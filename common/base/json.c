@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "io.h"
 #include "json.h"
+#include "io.h"
 
 #define JSON_DEPTH_MAX 64
 
@@ -27,8 +27,8 @@ int json_parse(const char *text, size_t size, const char *what, json_t **ret, Er
 
         value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
         if (!value)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s:%d:%d: not valid JSON: %s", what, e.line, e.column,
-                                 e.text);
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s:%d:%d: not valid JSON: %s", what, e.line,
+                                 e.column, e.text);
         if (!depth_within(value, JSON_DEPTH_MAX))
                 return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: nested deeper than %d levels", what,
                                  JSON_DEPTH_MAX);
@@ -153,8 +153,8 @@ void json_take_array(JsonReader *r, const char *key, bool optional, size_t max, 
         if (!json_is_array(v))
                 return wrong_type(r, key, "a list");
         if (json_array_size(v) > max) {
-                r->result = error_set(r->reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: \"%s\" has more than %zu entries", r->what,
-                                      key, max);
+                r->result = error_set(r->reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: \"%s\" has more than %zu entries",
+                                      r->what, key, max);
                 return;
         }
         *ret = v;
@@ -179,14 +179,15 @@ int json_reader_end(JsonReader *r) {
                 return r->result;
         json_object_foreach ((json_t *) r->object, key, value)
                 if (!strv_contains(seen, key))
-                        return error_set(r->reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: unknown member \"%s\"", r->what, key);
+                        return error_set(r->reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: unknown member \"%s\"", r->what,
+                                         key);
         return 0;
 }
 
 json_t *json_from_strv(char *const *l) {
         json_t *array = json_array();
 
-        STRV_FOREACH(s, l)
+        STRV_FOREACH (s, l)
                 json_array_append_new(array, json_string(*s));
         return array;
 }

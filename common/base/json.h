@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Strict JSON over jansson, for machine-made documents only. Repeated keys, trailing bytes and deep nesting are refused.
- * Readers take members out of an object and then call json_reader_end(), which refuses what nobody asked for. */
+/* Strict JSON over jansson, for machine-made documents only. Repeated keys, trailing bytes and deep nesting are
+ * refused. Readers take members out of an object and then call json_reader_end(), which refuses what nobody asked for.
+ */
 
 #include <jansson.h>
 
 #include "error.h"
 
-DEFINE_CLEANUP(json_t *, json_decref)
 #define _cleanup_json_ _cleanup_(json_decrefp)
 
 /* Limits: size is the caller's; depth is 64. what names the document in messages. */

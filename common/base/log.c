@@ -28,15 +28,15 @@ static void log_line(const char *prefix, const char *fmt, va_list ap) {
         fprintf(stderr, "%s%s\n", prefix, message);
 }
 
-#define DEFINE_LOG(name, wanted, prefix)                                                                     \
-        void name(const char *fmt, ...) {                                                                    \
-                va_list ap;                                                                                  \
-                                                                                                             \
-                if (!(wanted))                                                                               \
-                        return;                                                                              \
-                va_start(ap, fmt);                                                                           \
-                log_line(prefix, fmt, ap);                                                                   \
-                va_end(ap);                                                                                  \
+#define DEFINE_LOG(name, wanted, prefix)                                                                               \
+        void name(const char *fmt, ...) {                                                                              \
+                va_list ap;                                                                                            \
+                                                                                                                       \
+                if (!(wanted))                                                                                         \
+                        return;                                                                                        \
+                va_start(ap, fmt);                                                                                     \
+                log_line(prefix, fmt, ap);                                                                             \
+                va_end(ap);                                                                                            \
         }
 
 DEFINE_LOG(log_debug, log_max_level >= LOG_LEVEL_DEBUG, "debug: ")

@@ -32,7 +32,8 @@ static void kill_and_waitp(pid_t *pid) {
         }
 }
 
-_noreturn_ static void child_main(char *const *argv, const ProcessOptions *opt, int in, int out, int err, pid_t parent) {
+_noreturn_ static void child_main(char *const *argv, const ProcessOptions *opt, int in, int out, int err,
+                                  pid_t parent) {
         sigset_t none;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);

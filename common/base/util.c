@@ -96,7 +96,7 @@ char *strstrip(char *s) {
 }
 
 char **strv_free(char **l) {
-        STRV_FOREACH(s, l)
+        STRV_FOREACH (s, l)
                 free(*s);
         free(l);
         return NULL;
@@ -105,7 +105,7 @@ char **strv_free(char **l) {
 size_t strv_length(char *const *l) {
         size_t n = 0;
 
-        STRV_FOREACH(s, l)
+        STRV_FOREACH (s, l)
                 n++;
         return n;
 }
@@ -133,12 +133,12 @@ void strv_extendf(char ***l, const char *fmt, ...) {
 }
 
 void strv_extend_strv(char ***l, char *const *more) {
-        STRV_FOREACH(s, more)
+        STRV_FOREACH (s, more)
                 strv_extend(l, *s);
 }
 
 bool strv_contains(char *const *l, const char *s) {
-        STRV_FOREACH(i, l)
+        STRV_FOREACH (i, l)
                 if (streq(*i, s))
                         return true;
         return false;
@@ -188,7 +188,7 @@ void strv_sort_unique(char **l) {
 char *strv_join(char *const *l, const char *separator) {
         _cleanup_buffer_ Buffer b = {};
 
-        STRV_FOREACH(s, l) {
+        STRV_FOREACH (s, l) {
                 if (b.size > 0)
                         buffer_puts(&b, separator);
                 buffer_puts(&b, *s);

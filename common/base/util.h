@@ -24,22 +24,22 @@
 
 /* Defines the function that the cleanup attribute calls for a pointer type: DEFINE_CLEANUP(Tree *, tree_free)
  * makes tree_freep(). */
-#define DEFINE_CLEANUP(type, func)                                                                           \
-        static inline void func##p(type *p) {                                                                \
-                if (*p)                                                                                      \
-                        func(*p);                                                                            \
+#define DEFINE_CLEANUP(type, func)                                                                                     \
+        static inline void func##p(type *p) {                                                                          \
+                if (*p)                                                                                                \
+                        func(*p);                                                                                      \
         }
 
 #define ELEMENTSOF(x) (sizeof(x) / sizeof((x)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-#define TAKE_PTR(ptr)                                                                                        \
-        ({                                                                                                   \
-                typeof(ptr) *_pptr = &(ptr);                                                                 \
-                typeof(ptr) _taken = *_pptr;                                                                 \
-                *_pptr = NULL;                                                                               \
-                _taken;                                                                                      \
+#define TAKE_PTR(ptr)                                                                                                  \
+        ({                                                                                                             \
+                typeof(ptr) *_pptr = &(ptr);                                                                           \
+                typeof(ptr) _taken = *_pptr;                                                                           \
+                *_pptr = NULL;                                                                                         \
+                _taken;                                                                                                \
         })
 
 static inline int take_fd(int *fd) {
@@ -72,7 +72,7 @@ static inline void safe_fclosep(FILE **f) {
 void *xmalloc(size_t size);
 void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t n, size_t size);
-char *xstrdup(const char *s);          /* NULL stays NULL */
+char *xstrdup(const char *s); /* NULL stays NULL */
 char *xstrndup(const char *s, size_t n);
 void *xmemdup(const void *p, size_t size);
 char *xasprintf(const char *fmt, ...) _printf_(1, 2);
@@ -80,12 +80,12 @@ char *xvasprintf(const char *fmt, va_list ap) _printf_(1, 0);
 #define xnew(t, n) ((t *) xcalloc((n), sizeof(t)))
 
 /* Makes room for one more element in a growing array: GROW(items, n_items, n_allocated); items[n_items++] = x; */
-#define GROW(array, n, allocated)                                                                            \
-        do {                                                                                                 \
-                if ((n) >= (allocated)) {                                                                    \
-                        (allocated) = (allocated) ? (allocated) * 2 : 16;                                    \
-                        (array) = xrealloc((array), (allocated), sizeof((array)[0]));                        \
-                }                                                                                            \
+#define GROW(array, n, allocated)                                                                                      \
+        do {                                                                                                           \
+                if ((n) >= (allocated)) {                                                                              \
+                        (allocated) = (allocated) ? (allocated) *2 : 16;                                               \
+                        (array) = xrealloc((array), (allocated), sizeof((array)[0]));                                  \
+                }                                                                                                      \
         } while (0)
 
 static inline bool streq(const char *a, const char *b) {
@@ -110,13 +110,13 @@ static inline void strv_freep(char ***l) {
 }
 #define _cleanup_strv_free_ _cleanup_(strv_freep)
 size_t strv_length(char *const *l);
-void strv_push(char ***l, char *s);            /* takes ownership of s */
-void strv_extend(char ***l, const char *s);    /* copies s */
+void strv_push(char ***l, char *s);         /* takes ownership of s */
+void strv_extend(char ***l, const char *s); /* copies s */
 void strv_extendf(char ***l, const char *fmt, ...) _printf_(2, 3);
 void strv_extend_strv(char ***l, char *const *more);
 bool strv_contains(char *const *l, const char *s);
 void strv_remove(char ***l, const char *s);
-void strv_sort(char **l);                      /* by byte value */
+void strv_sort(char **l); /* by byte value */
 void strv_sort_unique(char **l);
 char *strv_join(char *const *l, const char *separator);
 char **strv_split(const char *s, const char *separators); /* empty pieces are dropped */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* GPT through libfdisk (which writes backup before primary and syncs between), partition types of the Discoverable Partitions
- * Specification (UAPI.2). Sizes and offsets in bytes. */
+/* GPT through libfdisk (which writes backup before primary and syncs between), partition types of the Discoverable
+ * Partitions Specification (UAPI.2). Sizes and offsets in bytes. */
 
 #include "hash.h"
 
@@ -28,14 +28,15 @@ const char *partition_type_uuid(PartitionType type, const char *architecture);
 typedef struct GptPartition {
         PartitionType type;
         char type_uuid[37];
-        char uuid[37];           /* "" in gpt_create(): random is refused, every id is given */
+        char uuid[37]; /* "" in gpt_create(): random is refused, every id is given */
         char label[GPT_LABEL_MAX + 1];
-        uint64_t offset, size;   /* offset 0 in gpt_create(): next free, 1 MiB aligned */
+        uint64_t offset, size; /* offset 0 in gpt_create(): next free, 1 MiB aligned */
         uint64_t flags;
 } GptPartition;
 
-/* Writes a new table to a file that is already as large as the disk shall be; fills in the offsets. sector_size 512 or 4096. */
-int gpt_create(const char *path, unsigned sector_size, const char *disk_uuid, const char *architecture, GptPartition *partitions,
-               size_t n, Error *reterr);
+/* Writes a new table to a file that is already as large as the disk shall be; fills in the offsets. sector_size 512 or
+ * 4096. */
+int gpt_create(const char *path, unsigned sector_size, const char *disk_uuid, const char *architecture,
+               GptPartition *partitions, size_t n, Error *reterr);
 /* Reads a table; anything inconsistent is refused. */
 int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* dm-verity hash trees (kernel Documentation/admin-guide/device-mapper/verity.rst; on-disk format of cryptsetup, version 1,
- * SHA-256, 4096-byte data and hash blocks), made and checked through libcryptsetup on plain files, without device-mapper. */
+/* dm-verity hash trees (kernel Documentation/admin-guide/device-mapper/verity.rst; on-disk format of cryptsetup,
+ * version 1, SHA-256, 4096-byte data and hash blocks), made and checked through libcryptsetup on plain files, without
+ * device-mapper. */
 
 #include "hash.h"
 
@@ -15,13 +16,15 @@ typedef struct VerityOptions {
 } VerityOptions;
 
 /* data_size must be a multiple of 4096. The hash file is created or replaced. */
-int verity_format(const char *data_path, uint64_t data_size, const char *hash_path, const VerityOptions *opt, Sha256 *ret_root,
-                  Error *reterr);
+int verity_format(const char *data_path, uint64_t data_size, const char *hash_path, const VerityOptions *opt,
+                  Sha256 *ret_root, Error *reterr);
 /* REFUSAL_HASH_MISMATCH with the position of the first bad block. */
 int verity_verify(const char *data_path, const char *hash_path, const Sha256 *root, Error *reterr);
 /* The same tree by our own code, for streaming use and as a cross-check: root hash of size bytes at offset of fd. */
-int verity_root_hash(int fd, uint64_t offset, uint64_t size, const uint8_t salt[static VERITY_SALT_SIZE], Sha256 *ret, Error *reterr);
+int verity_root_hash(int fd, uint64_t offset, uint64_t size, const uint8_t salt[static VERITY_SALT_SIZE], Sha256 *ret,
+                     Error *reterr);
 /* Bytes that superblock and tree take for a data size. */
 uint64_t verity_hash_size(uint64_t data_size);
-/* Discoverable Partitions Specification: partition ids from the root hash, first and second half, as 36-character text. */
+/* Discoverable Partitions Specification: partition ids from the root hash, first and second half, as 36-character text.
+ */
 void verity_partition_ids(const Sha256 *root, char ret_data[static 37], char ret_hash[static 37]);
