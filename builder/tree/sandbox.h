@@ -8,10 +8,8 @@
 #include "error.h"
 
 typedef enum SandboxMode {
-        SANDBOX_ROOT,      /* real root: all ids are themselves */
-        SANDBOX_SUBIDS,    /* ordinary user, ids 0-65535 mapped through newuidmap/newgidmap */
-        SANDBOX_SINGLE_ID, /* ordinary user without subordinate ids: one id; ownership is journalled (chown intercepted)
-                            */
+        SANDBOX_ROOT,   /* real root: all ids are themselves */
+        SANDBOX_SUBIDS, /* ordinary user, ids 0-65535 mapped through newuidmap/newgidmap */
 } SandboxMode;
 
 /* What this machine allows, best first; REFUSAL_MACHINE with the remedy in the hint where nothing works. */
