@@ -19,6 +19,8 @@
 #define TREE_ENTRIES_MAX 4000000
 #define TREE_DEPTH_MAX 128
 #define TREE_NAME_MAX 255
+/* All contents together; the largest desktop images are near 10 GiB. A sparse file in an archive counts in full. */
+#define TREE_BYTES_MAX ((uint64_t) 64 << 30)
 
 typedef struct Xattr {
         char *name;
@@ -56,7 +58,7 @@ typedef struct Tree {
         Node *root;
         int spool_fd;
         uint64_t spool_size;
-        uint64_t n_nodes;
+        uint64_t n_nodes; /* with the root */
 } Tree;
 
 /* An empty tree: a root folder 0755 0:0. The spool is an unnamed file in the folder (NULL: TMPDIR or /var/tmp). */
@@ -69,6 +71,8 @@ Node *tree_lookup(const Tree *t, const char *path);
 /* Follows symbolic links inside the tree, absolute ones from its root, at most 40; NULL if it leads to nothing. */
 Node *tree_resolve(const Tree *t, const char *path);
 Node *node_child(const Node *folder, const char *name);
+/* The index of the child, or (false) where it would be inserted. */
+bool node_child_position(const Node *folder, const char *name, size_t length, size_t *ret_position);
 /* "/usr/bin/sh"; "/" for the root. Owned by the caller. */
 char *node_path(const Node *n);
 static inline bool node_is_folder(const Node *n) {
@@ -106,6 +110,12 @@ int tree_add_symlink(Tree *t, const char *path, const NodeAttributes *a, const c
 int tree_add_device(Tree *t, const char *path, const NodeAttributes *a, mode_t type, dev_t rdev, Node **ret_node,
                     Error *reterr); /* S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK */
 int tree_add_hardlink(Tree *t, const char *path, const char *existing_path, Node **ret_node, Error *reterr);
+/* For copiers: puts a finished inode that no node names yet at a path, and takes it over, also on failure. For a
+ * regular file offset, size and digest must be right already. */
+Inode *inode_new(mode_t mode, const NodeAttributes *a);
+Inode *inode_free(Inode *i); /* one name less; freed with the last */
+DEFINE_CLEANUP(Inode *, inode_free)
+int tree_add_inode(Tree *t, const char *path, Inode *inode, Node **ret_node, Error *reterr);
 int tree_set_xattr(Inode *inode, const char *name, const void *value, size_t size); /* size limit 64 KiB; 0 or -E2BIG */
 const Xattr *inode_xattr(const Inode *inode, const char *name);
 
@@ -115,7 +125,8 @@ void node_remove(Tree *t, Node *n);
 /* Moves a node with all below it; the target must not exist, its parents are made. */
 int tree_move(Tree *t, const char *from, const char *to, Error *reterr);
 /* Copies a node of one tree (or the same) to a path of another, deeply; hard links among the copied stay hard links;
- * contents are copied into the target's spool when the trees differ. Folders merge, files replace. */
+ * contents are copied into the target's spool when the trees differ. Folders merge (and take the attributes of those
+ * copied), files replace. Copying a folder into itself is refused. */
 int tree_copy(Tree *to, const char *to_path, const Tree *from, const Node *node, Error *reterr);
 
 /* The whole content of a regular file, NUL-terminated behind size; limited to max_size. */
@@ -130,14 +141,21 @@ int tree_replace_content(Tree *t, Node *n, const void *data, size_t size, Error 
 typedef int (*TreeWalkFunc)(Tree *t, Node *n, const char *path, void *userdata);
 int tree_walk(Tree *t, Node *start, TreeWalkFunc f, void *userdata);
 
-/* Totals below a node: entries, bytes of regular file content (hard links counted once). */
+/* Sets the mark of every inode below start (and of start) to 0. */
+void tree_clear_marks(Tree *t, Node *start);
+/* Totals below a node, which is not counted itself: entries, bytes of regular file content (hard links counted once).
+ */
 void tree_count(Tree *t, Node *start, uint64_t *ret_entries, uint64_t *ret_bytes);
 
 /* Puts entries of an archive (struct archive *, libarchive's reader, already opened) into the tree below prefix ("" for
- * the root). strip is a path prefix that entries must have ("./" is always dropped). One path policy for all archives:
+ * the root; "./" is dropped from names). One path policy for all archives:
  * no absolute escapes, no "..", nothing written through a symbolic link that the archive itself planted; device nodes
  * only with TREE_IMPORT_DEVICES. Limits as above. package (may be NULL) is noted in every inode. */
-typedef enum TreeImportFlags { TREE_IMPORT_DEVICES = 1 << 0 } TreeImportFlags;
+typedef enum TreeImportFlags {
+        TREE_IMPORT_DEVICES = 1 << 0,
+        TREE_IMPORT_MERGE_USR =
+                1 << 1, /* what comes in /bin, /sbin, /lib* goes to /usr/bin, ...; links of that name stay */
+} TreeImportFlags;
 struct archive;
 int tree_import_archive(Tree *t, const char *prefix, struct archive *a, TreeImportFlags flags, const char *package,
                         Error *reterr);
