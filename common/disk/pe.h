@@ -26,17 +26,22 @@ typedef struct PeImage {
 int pe_parse(const void *data, size_t size, PeImage *ret, Error *reterr);
 void pe_done(PeImage *p);
 const PeSection *pe_find(const PeImage *p, const char *name);
+/* The section's bytes as they are in memory: virtual_size of them at most, borrowed from the image. */
+const void *pe_section_data(const PeImage *p, const PeSection *s, size_t *ret_size);
 /* Authenticode digest, SHA-256 (Windows Authenticode Portable Executable Signature Format, "calculating the PE image
- * hash"). */
+ * hash"). An image with bytes that the rules leave out (between sections) is refused: they would be signed by nobody.
+ * The digest is that of the image as pe_attach_signature() pads it. */
 int pe_authenticode_digest(const PeImage *p, Sha256 *ret, Error *reterr);
 
 typedef struct PeAddition {
         const char *name; /* ".linux" */
         const void *data;
         size_t size;
+        bool executable; /* .linux: old kernels run where the section was loaded */
 } PeAddition;
 /* A new image: the stub plus sections in the given order, page-aligned addresses, no timestamps, checksum set. The stub
- * must be unsigned or is stripped. */
+ * must be unsigned or is stripped; its symbol table, if any, is left out. A name that the stub has already is refused.
+ */
 int pe_add_sections(const void *stub, size_t stub_size, const PeAddition *additions, size_t n, void **ret,
                     size_t *ret_size, Error *reterr);
 /* Replaces any signature by this one (WIN_CERTIFICATE, revision 2.0, PKCS#7 type). */

@@ -23,6 +23,7 @@ int certificate_load_buffer(const void *data, size_t size, Certificate **ret, Er
 void certificate_fingerprint(const Certificate *c, Sha256 *ret); /* of the DER */
 int certificate_to_der(const Certificate *c, void **ret, size_t *ret_size, Error *reterr);
 char *certificate_subject(const Certificate *c);
+int64_t certificate_not_before(const Certificate *c); /* seconds since 1970; 0: unreadable */
 int64_t certificate_not_after(const Certificate *c);
 /* Development keys say so in an extension-free way: their subject holds OU=sealab development, do not ship. */
 bool certificate_is_development(const Certificate *c);
@@ -41,6 +42,11 @@ int pkcs7_sign_detached(const PrivateKey *k, const Certificate *c, const void *d
 int pkcs7_verify_detached(const void *sig, size_t sig_size, const void *data, size_t size, Certificate *const *trusted,
                           size_t n_trusted, Error *reterr);
 
+/* The same signature as a bare SignedData (no ContentInfo around it) with the certificate inside: what UEFI expects in
+ * EFI_VARIABLE_AUTHENTICATION_2. */
+int pkcs7_sign_variable(const PrivateKey *k, const Certificate *c, const void *data, size_t size, void **ret,
+                        size_t *ret_size, Error *reterr);
+
 /* Authenticode (Microsoft's PE signature format): PKCS#7 SignedData over SpcIndirectDataContent with the given image
  * digest, with signed attributes and the certificate inside, as UEFI Secure Boot expects (UEFI 2.10 section 32.2). */
 int authenticode_sign(const PrivateKey *k, const Certificate *c, const Sha256 *image_digest, void **ret,
@@ -51,7 +57,8 @@ int authenticode_verify(const void *sig, size_t sig_size, Certificate *const *tr
                         Sha256 *ret_digest, Error *reterr);
 /* Everything an external signer needs in order to make either signature without us: the exact bytes to be signed (DER
  * of the signed attributes for authenticode, the data itself for pkcs7) and the way back: assembles the container from
- * a raw RSA PKCS#1 v1.5 SHA-256 signature over those bytes. */
+ * a raw RSA PKCS#1 v1.5 SHA-256 signature over those bytes (authenticode_assemble() checks it; for pkcs7 the caller
+ * does, with pkcs7_verify_detached(), because only it has the data). */
 int authenticode_prepare(const Certificate *c, const Sha256 *image_digest, void **ret_tbs, size_t *ret_size,
                          Error *reterr);
 int authenticode_assemble(const Certificate *c, const Sha256 *image_digest, const void *raw_signature, size_t raw_size,

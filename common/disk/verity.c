@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Hash trees of dm-verity: SHA-256 over salt and block, digests packed 128 to a hash block, level on level until one
+ * digest is left. On disk a superblock comes first, then the levels, the top one first. */
+
+#include <ctype.h>
+#include <libcryptsetup.h>
+
+#include "io.h"
+#include "verity.h"
+
+#define DIGESTS_PER_BLOCK (VERITY_BLOCK_SIZE / SHA256_SIZE)
+/* 128^8 blocks are more than 2^64 bytes can hold. */
+#define LEVELS_MAX 8
+#define READ_SIZE ((size_t) 256 * VERITY_BLOCK_SIZE)
+
+typedef struct crypt_device CryptDevice;
+DEFINE_CLEANUP(CryptDevice *, crypt_free)
+
+typedef struct Level {
+        uint8_t block[VERITY_BLOCK_SIZE];
+        size_t used;
+} Level;
+
+typedef struct HashTree {
+        Hasher *hasher;
+        const uint8_t *salt;
+        Level levels[LEVELS_MAX + 1];
+        size_t n_levels;
+} HashTree;
+
+/* libcryptsetup says what is wrong in words only. */
+static void keep_message(int level, const char *message, void *userdata) {
+        char **kept = userdata;
+
+        if (level == CRYPT_LOG_ERROR) {
+                free(*kept);
+                *kept = xstrdup(message);
+                strstrip(*kept);
+        }
+}
+
+static int cryptsetup_error(int r, const char *message, Error *reterr, const char *doing, const char *path) {
+        if (r == -ENOSPC)
+                return error_errno(reterr, r, "%s %s", doing, path);
+        return error_set(reterr, -r, REFUSAL_SYSTEM, "%s %s: %s", doing, path, message ?: strerror(-r));
+}
+
+static int check_size(uint64_t size, Error *reterr) {
+        if (size == 0 || size % VERITY_BLOCK_SIZE != 0)
+                return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,
+                                 "a dm-verity image must be a multiple of %d bytes and not empty, not %" PRIu64
+                                 " bytes",
+                                 VERITY_BLOCK_SIZE, size);
+        return 0;
+}
+
+/* libcryptsetup wants the file to exist and writes into what is there. */
+static int create_hash_file(const char *path, Error *reterr) {
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot create %s", path);
+        return 0;
+}
+
+static void format_uuid(const uint8_t id[static 16], char ret[static 37]) {
+        char *p = ret;
+
+        for (int i = 0; i < 16; i++) {
+                if (i == 4 || i == 6 || i == 8 || i == 10)
+                        *p++ = '-';
+                p += snprintf(p, 3, "%02x", id[i]);
+        }
+}
+
+int verity_format(const char *data_path, uint64_t data_size, const char *hash_path, const VerityOptions *opt,
+                  Sha256 *ret_root, Error *reterr) {
+        _cleanup_(crypt_freep) CryptDevice *cd = NULL;
+        _cleanup_free_ char *message = NULL;
+        struct crypt_params_verity params = {
+                .hash_name = "sha256",
+                .data_device = data_path,
+                .salt = (const char *) opt->salt,
+                .salt_size = VERITY_SALT_SIZE,
+                .hash_type = 1,
+                .data_block_size = VERITY_BLOCK_SIZE,
+                .hash_block_size = VERITY_BLOCK_SIZE,
+                .data_size = data_size / VERITY_BLOCK_SIZE,
+                .flags = CRYPT_VERITY_CREATE_HASH,
+        };
+        size_t root_size = SHA256_SIZE;
+        char uuid[37];
+        Sha256 root;
+        int r;
+
+        r = check_size(data_size, reterr);
+        if (r >= 0 && !io_exists(AT_FDCWD, data_path))
+                r = error_errno(reterr, ENOENT, "cannot open %s", data_path);
+        if (r >= 0)
+                r = create_hash_file(hash_path, reterr);
+        if (r < 0)
+                return r;
+        format_uuid(opt->uuid, uuid);
+        r = crypt_init(&cd, hash_path);
+        if (r < 0)
+                return error_errno(reterr, r, "cannot open %s", hash_path);
+        crypt_set_log_callback(cd, keep_message, &message);
+        r = crypt_format(cd, CRYPT_VERITY, NULL, NULL, uuid, NULL, 0, &params);
+        if (r >= 0)
+                r = crypt_volume_key_get(cd, CRYPT_ANY_SLOT, (char *) root.bytes, &root_size, NULL, 0);
+        if (r < 0)
+                return cryptsetup_error(r, message, reterr, "cannot make the hash tree of", data_path);
+        *ret_root = root;
+        return 0;
+}
+
+/* "... at position 8192." at the end of libcryptsetup's message. */
+static const char *message_position(const char *message) {
+        const char *p = message ? message + strlen(message) : NULL;
+
+        while (p && p > message && !isdigit((unsigned char) p[-1]))
+                p--;
+        while (p && p > message && isdigit((unsigned char) p[-1]))
+                p--;
+        return p && isdigit((unsigned char) *p) ? p : NULL;
+}
+
+int verity_verify(const char *data_path, const char *hash_path, const Sha256 *root, Error *reterr) {
+        _cleanup_(crypt_freep) CryptDevice *cd = NULL;
+        _cleanup_free_ char *message = NULL;
+        struct crypt_params_verity params = { .flags = CRYPT_VERITY_CHECK_HASH };
+        const char *position;
+        int r;
+
+        if (!io_exists(AT_FDCWD, data_path) || !io_exists(AT_FDCWD, hash_path))
+                return error_errno(reterr, ENOENT, "cannot open %s",
+                                   io_exists(AT_FDCWD, data_path) ? hash_path : data_path);
+        r = crypt_init_data_device(&cd, hash_path, data_path);
+        if (r < 0)
+                return error_errno(reterr, r, "cannot open %s", hash_path);
+        crypt_set_log_callback(cd, keep_message, &message);
+        r = crypt_load(cd, CRYPT_VERITY, &params);
+        if (r < 0)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s is not a dm-verity hash tree: %s", hash_path,
+                                 message ?: strerror(-r));
+        r = crypt_activate_by_volume_key(cd, NULL, (const char *) root->bytes, SHA256_SIZE, CRYPT_ACTIVATE_READONLY);
+        if (r >= 0)
+                return 0;
+        if (r != -EPERM)
+                return cryptsetup_error(r, message, reterr, "cannot verify", data_path);
+        position = message_position(message);
+        return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH,
+                         "%s is not what its hash tree %s says%s%.*s (libcryptsetup: %s)", data_path, hash_path,
+                         position ? "; first bad block at byte " : "",
+                         position ? (int) strspn(position, "0123456789") : 0, position ?: "",
+                         message ?: "verification failed");
+}
+
+static void add_digest(HashTree *t, size_t level, const Sha256 *digest);
+
+static void hash_block(HashTree *t, const void *block, Sha256 *ret) {
+        hasher_update(t->hasher, t->salt, VERITY_SALT_SIZE);
+        hasher_update(t->hasher, block, VERITY_BLOCK_SIZE);
+        hasher_final(t->hasher, ret);
+}
+
+/* A full block goes up when the next digest comes and not before, so that the single top digest stays where it is. */
+static void flush_level(HashTree *t, size_t level) {
+        Level *l = t->levels + level;
+        Sha256 digest;
+
+        memset(l->block + l->used, 0, sizeof(l->block) - l->used);
+        l->used = 0;
+        hash_block(t, l->block, &digest);
+        add_digest(t, level + 1, &digest);
+}
+
+static void add_digest(HashTree *t, size_t level, const Sha256 *digest) {
+        Level *l = t->levels + level;
+
+        if (l->used == sizeof(l->block))
+                flush_level(t, level);
+        memcpy(l->block + l->used, digest->bytes, SHA256_SIZE);
+        l->used += SHA256_SIZE;
+        t->n_levels = MAX(t->n_levels, level + 1);
+}
+
+static void hash_tree_freep(HashTree **t) {
+        if (*t)
+                hasher_free((*t)->hasher);
+        free(*t);
+}
+
+int verity_root_hash(int fd, uint64_t offset, uint64_t size, const uint8_t salt[static VERITY_SALT_SIZE], Sha256 *ret,
+                     Error *reterr) {
+        _cleanup_(hash_tree_freep) HashTree *t = xnew(HashTree, 1);
+        _cleanup_free_ uint8_t *buffer = xmalloc(READ_SIZE);
+        int r;
+
+        r = check_size(size, reterr);
+        if (r < 0)
+                return r;
+        t->hasher = hasher_new();
+        t->salt = salt;
+        while (size > 0) {
+                size_t n = (size_t) MIN(size, (uint64_t) READ_SIZE);
+
+                r = io_pread_all(fd, buffer, n, offset, reterr);
+                if (r < 0)
+                        return r;
+                for (size_t i = 0; i < n; i += VERITY_BLOCK_SIZE) {
+                        Sha256 digest;
+
+                        hash_block(t, buffer + i, &digest);
+                        add_digest(t, 0, &digest);
+                }
+                offset += n;
+                size -= n;
+        }
+        /* Each level that holds more than one digest, the lowest first, becomes a block of the level above. */
+        for (size_t level = 0; level + 1 < t->n_levels || t->levels[level].used > SHA256_SIZE; level++)
+                flush_level(t, level);
+        memcpy(ret->bytes, t->levels[t->n_levels - 1].block, SHA256_SIZE);
+        return 0;
+}
+
+uint64_t verity_hash_size(uint64_t data_size) {
+        uint64_t n = data_size / VERITY_BLOCK_SIZE + (data_size % VERITY_BLOCK_SIZE != 0), total = 1;
+
+        while (n > 1) {
+                n = n / DIGESTS_PER_BLOCK + (n % DIGESTS_PER_BLOCK != 0);
+                total += n;
+        }
+        return total * VERITY_BLOCK_SIZE;
+}
+
+void verity_partition_ids(const Sha256 *root, char ret_data[static 37], char ret_hash[static 37]) {
+        format_uuid(root->bytes, ret_data);
+        format_uuid(root->bytes + 16, ret_hash);
+}
