@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How a Debian system comes to be without a Debian host. dpkg must run inside the target, because only then does the
+ * result not depend on the host's dpkg; but the target is empty. So the essential packages are first unpacked by us,
+ * which is enough for their dpkg to start, and then installed by it once more, properly. Everything else follows in
+ * rounds: Debian policy wants a Pre-Depends configured before the package that names it is unpacked, anything else may
+ * be unpacked together. */
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "deb.h"
+#include "install.h"
+#include "io.h"
+#include "log.h"
+#include "predepends.h"
+
+#define TARGET "/work/target"
+#define STORE_INSIDE "/run/sealab-store" /* in the target; its /run is a tmpfs of the sandbox */
+#define DPKG_LIST_MAX ((size_t) 16 << 20)
+#define STREAM_BLOCK ((size_t) 1 << 20)
+
+typedef struct Install {
+        const InstallOptions *opt;
+        const LockPackage **packages; /* those for the image, essential ones first */
+        size_t n_packages, n_essential;
+        char **pre_depends; /* parallel to packages: the control field, "" if none */
+        unsigned *rounds;   /* parallel: when it may be unpacked; 0 = essential */
+        unsigned n_rounds;
+        Tree *bootstrap; /* the essential packages' files */
+        Tree *result;    /* filled by the parent from the stream */
+        size_t n_unpacked, n_configured;
+} Install;
+
+static void install_done(Install *i) {
+        for (size_t k = 0; i->pre_depends && k < i->n_packages; k++)
+                free(i->pre_depends[k]);
+        free(i->pre_depends);
+        free(i->rounds);
+        free(i->packages);
+        tree_free(i->bootstrap);
+        tree_free(i->result);
+}
+
+/* ---- before the sandbox: what is there, in what order ---------------------------------------------------------------
+ */
+
+static int compare_essential_first(const void *a, const void *b) {
+        const LockPackage *x = *(const LockPackage *const *) a, *y = *(const LockPackage *const *) b;
+
+        if (x->essential != y->essential)
+                return x->essential ? -1 : 1;
+        return strcmp(x->name, y->name) ?: strcmp(x->architecture, y->architecture);
+}
+
+static int read_package(Install *i, size_t k, Error *reterr) {
+        const LockPackage *p = i->packages[k];
+        _cleanup_deb_control_ DebControl control = {};
+        const DebFile *text;
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = store_open_verified(i->opt->store, &p->sha256, p->size, &fd, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "%s %s", p->name, p->version);
+        r = deb_read(fd, p->name, p->essential ? i->bootstrap : NULL, "", DEB_MERGE_USR, &control, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "%s %s", p->name, p->version);
+        text = deb_control_file(&control, "control");
+        i->pre_depends[k] = deb_field(text ? text->data : "", "Pre-Depends") ?: xstrdup("");
+        progress_advance(i->opt->progress, p->size);
+        return 0;
+}
+
+static int read_packages(Install *i, Error *reterr) {
+        const Lock *lock = i->opt->lock;
+        uint64_t total = 0;
+        int r;
+
+        i->packages = xnew(const LockPackage *, lock->n_packages);
+        for (size_t k = 0; k < lock->n_packages; k++)
+                if (lock->packages[k].purpose & LOCK_FOR_IMAGE) {
+                        i->packages[i->n_packages++] = &lock->packages[k];
+                        i->n_essential += lock->packages[k].essential;
+                        total += lock->packages[k].size;
+                }
+        if (i->n_essential == 0)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the lock holds no essential packages");
+        qsort(i->packages, i->n_packages, sizeof(i->packages[0]), compare_essential_first);
+        i->pre_depends = xnew(char *, i->n_packages);
+        i->rounds = xnew(unsigned, i->n_packages);
+
+        progress_total(i->opt->progress, total);
+        r = tree_new(NULL, &i->bootstrap, reterr);
+        for (size_t k = 0; r >= 0 && k < i->n_packages; k++)
+                r = read_package(i, k, reterr);
+        if (r < 0)
+                return r;
+
+        _cleanup_free_ const char **names = xnew(const char *, i->n_packages);
+        for (size_t k = 0; k < i->n_packages; k++)
+                names[k] = i->packages[k]->name;
+        i->n_rounds = predepends_rounds(names, (const char *const *) i->pre_depends, i->n_packages, i->n_essential,
+                                        i->rounds);
+        return 0;
+}
+
+/* ---- inside the sandbox
+ * ------------------------------------------------------------------------------------------------ */
+
+static int put_file(const char *path, mode_t mode, const char *text, Error *reterr) {
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot create %s", path);
+        if (fchmod(fd, mode) < 0)
+                return error_errno(reterr, errno, "cannot set the mode of %s", path);
+        return io_write_all(fd, text, strlen(text), reterr);
+}
+
+/* base-files wants groups that base-passwd brings, and neither depends on the other: the master lists must be there
+ * first. */
+static int put_accounts(Error *reterr) {
+        static const char *const files[] = { "passwd", "group" };
+
+        for (size_t k = 0; k < ELEMENTSOF(files); k++) {
+                _cleanup_free_ char *from = xasprintf(TARGET "/usr/share/base-passwd/%s.master", files[k]),
+                                    *to = xasprintf(TARGET "/etc/%s", files[k]), *text = NULL;
+                size_t size;
+                int r;
+
+                r = io_read_file(AT_FDCWD, from, 1 << 20, &text, &size, reterr);
+                if (r >= 0)
+                        r = put_file(to, 0644, text, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int prepare_target(Install *i, Sandbox *s, Error *reterr) {
+        static const char *const folders[] = {
+                TARGET "/etc",
+                TARGET "/var",
+                TARGET "/var/lib",
+                TARGET "/var/lib/dpkg",
+                TARGET "/var/lib/dpkg/updates",
+                TARGET "/var/lib/dpkg/info",
+                TARGET "/usr",
+                TARGET "/usr/sbin",
+        };
+        _cleanup_free_ char *store = path_join(i->opt->store->path, "sha256");
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        if (mkdir(TARGET, 0755) < 0 || (fd = open(TARGET, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+                return error_errno(reterr, errno, "cannot create " TARGET);
+        r = tree_materialise(i->bootstrap, fd, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "unpacking the essential packages");
+        for (size_t k = 0; k < ELEMENTSOF(folders); k++)
+                if (mkdir(folders[k], 0755) < 0 && errno != EEXIST)
+                        return error_errno(reterr, errno, "cannot create %s", folders[k]);
+        r = put_accounts(reterr);
+        if (r >= 0)
+                r = put_file(TARGET "/var/lib/dpkg/status", 0644, "", reterr);
+        /* invoke-rc.d asks this before it starts a service; nothing may start here. */
+        if (r >= 0)
+                r = put_file(TARGET "/usr/sbin/policy-rc.d", 0755, "#!/bin/sh\nexit 101\n", reterr);
+        if (r < 0)
+                return r;
+        /* Scripts of essential packages use awk before mawk's own script has made the link. */
+        if (symlink("mawk", TARGET "/usr/bin/awk") < 0 && errno != EEXIST)
+                return error_errno(reterr, errno, "cannot create a link for awk");
+        r = sandbox_prepare_root(s, TARGET, reterr);
+        if (r >= 0)
+                r = sandbox_bind_read_only(s, store, TARGET STORE_INSIDE, reterr);
+        return r;
+}
+
+static void show_line(const char *line, void *userdata) {
+        Install *i = userdata;
+        const char *rest;
+
+        log_debug("dpkg: %s", line);
+        if ((rest = startswith(line, "Unpacking ")))
+                progress_detail(i->opt->progress, "unpacking %.*s (%zu of %zu)", (int) strcspn(rest, " :"), rest,
+                                ++i->n_unpacked - MIN(i->n_unpacked, i->n_essential), i->n_packages);
+        else if ((rest = startswith(line, "Setting up ")))
+                progress_detail(i->opt->progress, "configuring %.*s (%zu of %zu)", (int) strcspn(rest, " :"), rest,
+                                ++i->n_configured, i->n_packages);
+}
+
+/* dpkg names the package and the script in a line of its own; the lines before it are what the script said. */
+static int script_failed(const char *output, Error *reterr) {
+        _cleanup_strv_free_ char **lines = strv_split(output, "\n");
+        _cleanup_buffer_ Buffer said = {};
+        _cleanup_free_ char *package = NULL, *tail = NULL;
+
+        STRV_FOREACH (line, lines) {
+                const char *rest = startswith(*line, "dpkg: error processing ");
+
+                if (rest) {
+                        rest = startswith(rest, "package ") ?: startswith(rest, "archive ") ?: rest;
+                        package = xstrndup(rest, strcspn(rest, " "));
+                        buffer_printf(&said, "%s\n", line[0]);
+                        if (line[1])
+                                buffer_printf(&said, "%s\n", line[1]);
+                        tail = last_lines(said.data, 14);
+                        break;
+                }
+                buffer_printf(&said, "%s\n", *line);
+        }
+        if (!package)
+                return -reterr->code;
+        error_set(reterr, EIO, REFUSAL_SCRIPT_FAILED, "package %s could not be installed:\n%s", package, tail);
+        return error_hint(
+                reterr, "Leave the package out, pin another version (sealab lock --update), or look at all output with "
+                        "--debug.");
+}
+
+static int run_dpkg(Install *i, Sandbox *s, char *const *arguments, Error *reterr) {
+        static const char *const options[] = {
+                "dpkg", "--force-unsafe-io", "--force-confdef", "--force-confnew", "--force-depends", "--no-debsig"
+        };
+        static const char *const env[] = { "INITRD=No", "DPKG_COLORS=never", NULL };
+        _cleanup_strv_free_ char **argv = NULL;
+        _cleanup_free_ char *output = NULL;
+        int r;
+
+        for (size_t k = 0; k < ELEMENTSOF(options); k++)
+                strv_extend(&argv, options[k]);
+        strv_extend_strv(&argv, arguments);
+        r = sandbox_command(s,
+                            &(SandboxCommand){
+                                    .root = TARGET,
+                                    .argv = argv,
+                                    .extra_env = (char *const *) env,
+                                    .epoch = lock_epoch(i->opt->lock),
+                                    .line = show_line,
+                                    .userdata = i,
+                            },
+                            &output, reterr);
+        return r < 0 && output ? script_failed(output, reterr) : r;
+}
+
+static int unpack_round(Install *i, Sandbox *s, unsigned round, Error *reterr) {
+        _cleanup_strv_free_ char **arguments = NULL;
+
+        strv_extend(&arguments, "--unpack");
+        for (size_t k = 0; k < i->n_packages; k++)
+                if (i->rounds[k] == round) {
+                        _cleanup_free_ char *object = store_object_path(&i->packages[k]->sha256);
+
+                        strv_extendf(&arguments, "/run/sealab-store/%s", startswith(object, "sha256/") ?: object);
+                }
+        return run_dpkg(i, s, arguments, reterr);
+}
+
+static int configure_all(Install *i, Sandbox *s, Error *reterr) {
+        static const char *const arguments[] = { "--configure", "--pending", NULL };
+
+        return run_dpkg(i, s, (char *const *) arguments, reterr);
+}
+
+static int check_complete(Sandbox *s, Error *reterr) {
+        static const char *const argv[] = { "dpkg", "--audit", NULL };
+        _cleanup_free_ char *output = NULL;
+        int r;
+
+        r = sandbox_command(s, &(SandboxCommand){ .root = TARGET, .argv = (char *const *) argv }, &output, reterr);
+        if (r < 0)
+                return r;
+        if (!isempty(output))
+                return error_set(reterr, EIO, REFUSAL_SCRIPT_FAILED, "dpkg reports an incomplete installation:\n%s",
+                                 output);
+        return 0;
+}
+
+static int inside(Sandbox *s, void *userdata, Error *reterr) {
+        Install *i = userdata;
+        int r;
+
+        r = prepare_target(i, s, reterr);
+        for (unsigned round = 0; r >= 0 && round < i->n_rounds; round++) {
+                r = unpack_round(i, s, round, reterr);
+                if (r >= 0)
+                        r = configure_all(i, s, reterr);
+        }
+        if (r >= 0)
+                r = check_complete(s, reterr);
+        if (r < 0)
+                return r;
+        if (unlink(TARGET "/usr/sbin/policy-rc.d") < 0)
+                return error_errno(reterr, errno, "cannot remove policy-rc.d");
+        return install_stream_folder(TARGET, s->output_fd, reterr);
+}
+
+/* ---- the stream out of the sandbox
+ * --------------------------------------------------------------------------------------- */
+
+static int archive_failed(struct archive *a, const char *what, Error *reterr) {
+        int e = archive_errno(a);
+
+        return error_set(reterr, e > 0 ? e : EIO, REFUSAL_SYSTEM, "%s: %s", what,
+                         archive_error_string(a) ?: "unknown error");
+}
+
+static void archive_read_freep(struct archive **a) {
+        archive_read_free(*a);
+}
+static void archive_write_freep(struct archive **a) {
+        archive_write_free(*a);
+}
+static void archive_entry_freep(struct archive_entry **e) {
+        archive_entry_free(*e);
+}
+static void link_resolver_freep(struct archive_entry_linkresolver **l) {
+        if (*l)
+                archive_entry_linkresolver_free(*l);
+}
+
+static int write_content(struct archive *out, struct archive_entry *entry, Error *reterr) {
+        _cleanup_close_ int fd = open(archive_entry_sourcepath(entry), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        _cleanup_free_ char *buffer = xmalloc(STREAM_BLOCK);
+        int64_t left = archive_entry_size(entry);
+
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot read %s", archive_entry_pathname(entry));
+        while (left > 0) {
+                ssize_t n = read(fd, buffer, MIN((size_t) left, STREAM_BLOCK));
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return error_errno(reterr, n < 0 ? errno : EIO, "cannot read %s",
+                                           archive_entry_pathname(entry));
+                if (archive_write_data(out, buffer, (size_t) n) < 0)
+                        return archive_failed(out, "cannot write the stream", reterr);
+                left -= n;
+        }
+        return 0;
+}
+
+static int write_entry(struct archive *out, struct archive_entry *entry, Error *reterr) {
+        if (archive_write_header(out, entry) < ARCHIVE_WARN)
+                return archive_failed(out, archive_entry_pathname(entry), reterr);
+        if (archive_entry_filetype(entry) == AE_IFREG && !archive_entry_hardlink(entry) &&
+            archive_entry_size(entry) > 0)
+                return write_content(out, entry, reterr);
+        return 0;
+}
+
+int install_stream_folder(const char *path, int fd, Error *reterr) {
+        _cleanup_(archive_read_freep) struct archive *disk = archive_read_disk_new();
+        _cleanup_(archive_write_freep) struct archive *out = archive_write_new();
+        _cleanup_(link_resolver_freep) struct archive_entry_linkresolver *links = archive_entry_linkresolver_new();
+        size_t prefix = strlen(path);
+        int r;
+
+        archive_read_disk_set_symlink_physical(disk);
+        archive_read_disk_set_behavior(disk, ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS | ARCHIVE_READDISK_NO_FFLAGS);
+        if (archive_read_disk_open(disk, path) != ARCHIVE_OK)
+                return archive_failed(disk, path, reterr);
+        archive_write_set_format_pax_restricted(out);
+        archive_write_set_bytes_per_block(out, (int) STREAM_BLOCK);
+        if (archive_write_open_fd(out, fd) != ARCHIVE_OK)
+                return archive_failed(out, "cannot open the stream", reterr);
+        archive_entry_linkresolver_set_strategy(links, ARCHIVE_FORMAT_TAR_PAX_RESTRICTED);
+
+        for (;;) {
+                _cleanup_(archive_entry_freep) struct archive_entry *entry = archive_entry_new();
+                struct archive_entry *ready, *spare = NULL;
+
+                r = archive_read_next_header2(disk, entry);
+                if (r == ARCHIVE_EOF)
+                        break;
+                if (r < ARCHIVE_WARN)
+                        return archive_failed(disk, path, reterr);
+                (void) archive_read_disk_descend(disk);
+                /* API file systems of the sandbox are folders to the target, empty ones. */
+                if (archive_entry_filetype(entry) == AE_IFSOCK)
+                        continue;
+                _cleanup_free_ char *inside_path = xasprintf(".%s", archive_entry_pathname(entry) + prefix);
+                archive_entry_copy_sourcepath(entry, archive_entry_pathname(entry));
+                archive_entry_set_pathname(entry, inside_path);
+                if (archive_entry_filetype(entry) != AE_IFREG)
+                        archive_entry_set_size(entry, 0);
+                ready = entry;
+                archive_entry_linkify(links, &ready, &spare);
+                if (ready) {
+                        r = write_entry(out, ready, reterr);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        if (archive_write_close(out) != ARCHIVE_OK)
+                return archive_failed(out, "cannot finish the stream", reterr);
+        return 0;
+}
+
+/* ---- after the sandbox
+ * ----------------------------------------------------------------------------------------------------- */
+
+static int read_stream(int fd, void *userdata, Error *reterr) {
+        Install *i = userdata;
+        _cleanup_(archive_read_freep) struct archive *in = archive_read_new();
+
+        archive_read_support_format_tar(in);
+        if (archive_read_open_fd(in, fd, STREAM_BLOCK) != ARCHIVE_OK) {
+                /* An empty stream: the sandbox failed before it wrote anything, and says why itself. */
+                return error_set(reterr, EIO, REFUSAL_SYSTEM, "the sandbox sent nothing");
+        }
+        return tree_import_archive(i->result, "", in, TREE_IMPORT_DEVICES, NULL, reterr);
+}
+
+bool install_plain_capability(const void *value, size_t size, uint8_t ret[static 20]) {
+        const uint8_t *p = value;
+
+        /* struct vfs_ns_cap_data of linux/capability.h, little-endian: magic, two pairs of sets, and in revision 3 a
+         * root id. */
+        if (size != 20 && size != 24)
+                return false;
+        if (p[3] != (size == 24 ? 3 : 2))
+                return false;
+        memcpy(ret, p, 20);
+        ret[3] = 2;
+        return true;
+}
+
+static int plain_capability(Tree *t, Node *n, const char *path, void *userdata) {
+        const Xattr *x = inode_xattr(n->inode, "security.capability");
+        uint8_t plain[20];
+
+        if (x && install_plain_capability(x->value, x->size, plain))
+                tree_set_xattr(n->inode, "security.capability", plain, sizeof(plain));
+        return 0;
+}
+
+/* dpkg's lists name files by the paths the packages ship, which may lead through /bin -> usr/bin. */
+static void note_owner(Tree *t, const char *path, const char *package) {
+        _cleanup_free_ char *folder = path_dirname(path);
+        Node *parent = tree_resolve(t, folder), *n = parent ? node_child(parent, path_basename(path)) : NULL;
+
+        if (n && !node_is_folder(n) && !n->inode->package)
+                n->inode->package = xstrdup(package);
+}
+
+static int note_owners(Tree *t, Error *reterr) {
+        Node *info = tree_lookup(t, "/var/lib/dpkg/info");
+
+        for (size_t k = 0; info && k < info->n_children; k++) {
+                Node *list = info->children[k];
+                const char *suffix = endswith(list->name, ".list");
+                _cleanup_free_ char *package = NULL, *text = NULL;
+                _cleanup_strv_free_ char **paths = NULL;
+                int r;
+
+                if (!suffix)
+                        continue;
+                package = xstrndup(list->name, MIN(strcspn(list->name, ":"), (size_t) (suffix - list->name)));
+                r = tree_read_file(t, list, DPKG_LIST_MAX, &text, NULL, reterr);
+                if (r < 0)
+                        return error_prefix(reterr, "%s", list->name);
+                paths = strv_split(text, "\n");
+                STRV_FOREACH (p, paths)
+                        if (**p == '/')
+                                note_owner(t, *p, package);
+        }
+        return 0;
+}
+
+int install_packages(const InstallOptions *opt, Tree **ret, Error *reterr) {
+        _cleanup_(install_done) Install i = { .opt = opt };
+        int r;
+
+        progress_begin(opt->progress, "unpack", "Reading packages");
+        r = read_packages(&i, reterr);
+        if (r >= 0)
+                r = tree_new(NULL, &i.result, reterr);
+        if (r < 0)
+                return r;
+        progress_end(opt->progress, "%zu packages", i.n_packages);
+
+        progress_begin(opt->progress, "install", "Installing packages");
+        r = sandbox_run(opt->mode, inside, read_stream, &i, reterr);
+        if (r < 0)
+                return r;
+        tree_walk(i.result, i.result->root, plain_capability, NULL);
+        r = note_owners(i.result, reterr);
+        if (r < 0)
+                return r;
+        progress_end(opt->progress, "%" PRIu64 " files", i.result->n_nodes);
+        *ret = TAKE_PTR(i.result);
+        return 0;
+}
+
+int install_unpack(Store *store, const Lock *lock, LockPurpose purpose, Progress *progress, Tree **ret, Error *reterr) {
+        _cleanup_(tree_freep) Tree *t = NULL;
+        int r;
+
+        r = tree_new(NULL, &t, reterr);
+        for (size_t k = 0; r >= 0 && k < lock->n_packages; k++) {
+                const LockPackage *p = &lock->packages[k];
+                _cleanup_close_ int fd = -EBADF;
+
+                if (!(p->purpose & purpose))
+                        continue;
+                r = store_open_verified(store, &p->sha256, p->size, &fd, reterr);
+                if (r >= 0)
+                        r = deb_read(fd, p->name, t, "", DEB_MERGE_USR, NULL, reterr);
+                if (r < 0)
+                        return error_prefix(reterr, "%s %s", p->name, p->version);
+        }
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(t);
+        return 0;
+}
