@@ -183,7 +183,8 @@ static int add_partition(FdiskContext *cxt, const char *architecture, unsigned s
                 r = fdisk_gpt_set_partition_attrs(cxt, number, p->flags);
         if (r < 0)
                 return error_errno(reterr, r, "cannot add partition %zu (%s)", number + 1, p->label);
-        snprintf(p->type_uuid, sizeof(p->type_uuid), "%s", type_uuid);
+        if (type_uuid != p->type_uuid)
+                snprintf(p->type_uuid, sizeof(p->type_uuid), "%s", type_uuid);
         return 0;
 }
 

@@ -29,15 +29,17 @@ typedef struct HashTree {
         size_t n_levels;
 } HashTree;
 
-/* libcryptsetup says what is wrong in words only. */
+/* libcryptsetup says what is wrong in words only, often in two messages of which the first is the precise one. */
 static void keep_message(int level, const char *message, void *userdata) {
         char **kept = userdata;
+        char *all;
 
-        if (level == CRYPT_LOG_ERROR) {
-                free(*kept);
-                *kept = xstrdup(message);
-                strstrip(*kept);
-        }
+        if (level != CRYPT_LOG_ERROR)
+                return;
+        all = xasprintf("%s%s%s", *kept ?: "", *kept ? " " : "", message);
+        free(*kept);
+        *kept = xstrdup(strstrip(all));
+        free(all);
 }
 
 static int cryptsetup_error(int r, const char *message, Error *reterr, const char *doing, const char *path) {
@@ -115,22 +117,24 @@ int verity_format(const char *data_path, uint64_t data_size, const char *hash_pa
         return 0;
 }
 
-/* "... at position 8192." at the end of libcryptsetup's message. */
-static const char *message_position(const char *message) {
-        const char *p = message ? message + strlen(message) : NULL;
+/* From "Verification failed at position 8192." */
+static bool message_position(const char *message, uint64_t *ret) {
+        static const char words[] = "at position ";
+        const char *p = message ? strstr(message, words) : NULL;
+        _cleanup_free_ char *digits = NULL;
 
-        while (p && p > message && !isdigit((unsigned char) p[-1]))
-                p--;
-        while (p && p > message && isdigit((unsigned char) p[-1]))
-                p--;
-        return p && isdigit((unsigned char) *p) ? p : NULL;
+        if (!p)
+                return false;
+        p += strlen(words);
+        digits = xstrndup(p, strspn(p, "0123456789"));
+        return parse_u64(digits, ret);
 }
 
 int verity_verify(const char *data_path, const char *hash_path, const Sha256 *root, Error *reterr) {
         _cleanup_(crypt_freep) CryptDevice *cd = NULL;
         _cleanup_free_ char *message = NULL;
         struct crypt_params_verity params = { .flags = CRYPT_VERITY_CHECK_HASH };
-        const char *position;
+        uint64_t position;
         int r;
 
         if (!io_exists(AT_FDCWD, data_path) || !io_exists(AT_FDCWD, hash_path))
@@ -147,13 +151,15 @@ int verity_verify(const char *data_path, const char *hash_path, const Sha256 *ro
         r = crypt_activate_by_volume_key(cd, NULL, (const char *) root->bytes, SHA256_SIZE, CRYPT_ACTIVATE_READONLY);
         if (r >= 0)
                 return 0;
-        if (r != -EPERM)
+        /* A wrong block is the one, a tree whose top is not the root hash the other. */
+        if (r != -EPERM && r != -EFAULT)
                 return cryptsetup_error(r, message, reterr, "cannot verify", data_path);
-        position = message_position(message);
+        if (message_position(message, &position))
+                return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH,
+                                 "%s is not what its hash tree %s says: the first bad block is at byte %" PRIu64,
+                                 data_path, hash_path, position);
         return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH,
-                         "%s is not what its hash tree %s says%s%.*s (libcryptsetup: %s)", data_path, hash_path,
-                         position ? "; first bad block at byte " : "",
-                         position ? (int) strspn(position, "0123456789") : 0, position ?: "",
+                         "%s and its hash tree %s do not have this root hash: %s", data_path, hash_path,
                          message ?: "verification failed");
 }
 
