@@ -123,6 +123,8 @@ static int open_engine(const TokenUri *u, ENGINE **ret, Error *reterr) {
                 crypto_error(reterr, ENOENT, REFUSAL_MACHINE, "OpenSSL has no pkcs11 engine");
                 return error_hint(reterr, "install the package libengine-pkcs11-openssl");
         }
+        /* Its own messages on standard error would come before ours, which say the same. */
+        (void) ENGINE_ctrl_cmd_string(engine, "QUIET", NULL, /* cmd_optional= */ 1);
         if ((u->module && ENGINE_ctrl_cmd_string(engine, "MODULE_PATH", u->module, 0) != 1) ||
             (u->pin && ENGINE_ctrl_cmd_string(engine, "PIN", u->pin, 0) != 1) || ENGINE_init(engine) != 1) {
                 crypto_error(reterr, EIO, REFUSAL_KEY, "cannot open the PKCS#11 module %s", u->module ?: "");
