@@ -7,10 +7,20 @@
  * Order of reading: the recipes named by Extends= (each with its own drop-ins), then recipe.conf, then
  * recipe.conf.d/NAME.conf by name. A later single value replaces an earlier one; lists grow by repeating the key, in
  * one file or across files; an empty value empties the list. The same single-valued key twice in one file is an error.
- */
+ *
+ * Globs, wherever the recipe has them: '*', '?' and [...] do not match a slash, except in a glob that holds "**"; a
+ * glob that matches a folder matches all below it. recipe_glob_matches() is the one implementation. */
 
 #include "conf.h"
 #include "json.h"
+
+/* Partition labels are at most 36 UTF-16 units: "ID_VERSION_verity_sig" must fit. */
+#define RECIPE_LABEL_MAX 36
+#define RECIPE_ID_AND_VERSION_MAX (RECIPE_LABEL_MAX - sizeof("__verity_sig") + 1)
+/* What x86 kernels take, without what the build adds (usrhash= with 64 digits and mount.usr*=). */
+#define RECIPE_COMMAND_LINE_MAX 1700
+#define RECIPE_FOLDERS_MAX 64 /* recipes that one recipe may inherit from, all told */
+#define RECIPE_DROPINS_MAX 256
 
 typedef enum UsrLayout { USR_LAYOUT_PLAIN, USR_LAYOUT_LZ4HC, _USR_LAYOUT_MAX } UsrLayout;
 
@@ -57,14 +67,22 @@ typedef struct Recipe {
         char **drop;  /* Drop=: docs man info locales lintian bash-completion ... or absolute globs */
         char **keep_locales; /* KeepLocales= */
 
+        /* Plain files in the recipe folders, absolute paths sorted by name. A later folder's file replaces an earlier
+         * folder's of the same name. */
+        char **sysusers; /* sysusers.d/NAME.conf */
+        char **tmpfiles; /* tmpfiles.d/NAME.conf */
+        char **presets;  /* preset.d/NAME.preset: system units */
+        char **repart;   /* repart.d/NAME.conf */
+
         /* [Units] */
         char **enable, **disable, **mask;
         char *default_target; /* DefaultTarget= */
 
         /* [Kernel] */
         char *kernel_package;  /* Package=linux-image-amd64 */
-        char **modules;        /* Modules=: globs over module paths below kernel/ to keep in /usr; empty: all */
-        char **initrd_modules; /* InitrdModules=: added to the built-in list */
+        char **modules;        /* Modules=: globs over module paths below kernel/ to keep in /usr, "!GLOB" takes out
+                                  again; empty: all. recipe_module_is_kept() applies them */
+        char **initrd_modules; /* InitrdModules=: module names or globs over paths, added to the built-in list */
         char *command_line;    /* CommandLine=: repeated values are joined by a space */
 
         /* [Initrd] */
@@ -111,18 +129,44 @@ int recipe_load(const char *path, ConfDiagnostics *diagnostics, Recipe **ret, Er
 Recipe *recipe_free(Recipe *r);
 DEFINE_CLEANUP(Recipe *, recipe_free)
 
-/* Text for people: sections and keys, each value with "file:line" (or "default"); overridden ones only if all. */
+/* Text for people: sections and keys, each value with "file:line" (or "default"); overridden ones only if all.
+ * only_key: "Install" or "Packages.Install"; NULL: all keys. NULL comes back if there is no such key: then
+ * recipe_suggest_key() has the nearest one, or NULL. */
+const char *recipe_suggest_key(const char *key);
 char *recipe_explain(const Recipe *r, const char *only_key, bool all);
 
 json_t *recipe_to_json(const Recipe *r);
 
 /* The settings that decide which packages are needed (suites, components, architecture, install, local debs by digest,
- * kernel, initrd packages): the lock remembers this digest. Mirrors and keyring are not part of it. */
+ * kernel, initrd and tools packages, root format): the lock remembers this digest. Mirrors, keyring, paths and the
+ * order in which packages are named are not part of it. */
 int recipe_request_digest(const Recipe *r, Sha256 *ret, Error *reterr);
 
-/* Packages that every recipe needs beyond its own list, per purpose; NULL-terminated, static. */
-const char *const *recipe_tools_packages(void);
-const char *const *recipe_initrd_packages(void);
+/* Packages that every recipe needs beyond its own list, per purpose; NULL-terminated, static. They depend on the
+ * release (systemd is split differently in Debian 12) and on RootFormat=. */
+const char *const *recipe_tools_packages(const Recipe *r);
+const char *const *recipe_initrd_packages(const Recipe *r);
+/* The release's code name: the first suite without "-updates" and the like; owned. */
+char *recipe_codename(const Recipe *r);
 
-/* sealab new: writes a small commented recipe that extends another. */
+/* Glob as described above; path and glob both absolute or both relative. */
+bool recipe_glob_matches(const char *glob, const char *path);
+/* Modules=: path is relative to kernel/, with or without .ko, .ko.xz ...: "drivers/nvme/host/nvme.ko". What kept
+ * modules depend on is the caller's business. */
+bool recipe_module_is_kept(const Recipe *r, const char *path);
+
+/* Drop=: the named groups (NULL-terminated, static), what each takes out, and one line about it; NULL for an unknown
+ * group. */
+const char *const *recipe_drop_groups(void);
+const char *const *recipe_drop_globs(const char *group);
+const char *recipe_drop_help(const char *group);
+/* Whether Drop= and KeepLocales= leave this absolute path out of the image. Copyright files always stay: licences
+ * require them. */
+bool recipe_path_is_dropped(const Recipe *r, const char *path);
+
+/* The checks of the gate that Allow= may name, NULL-terminated, static. */
+const char *const *recipe_gate_checks(void);
+
+/* sealab new: writes a small commented recipe that extends another (NULL: none). Refuses to overwrite
+ * (REFUSAL_EXISTS). */
 int recipe_create(const char *path, const char *extends, Error *reterr);
