@@ -43,5 +43,5 @@ int store_cache_get(const Store *s, const char *kind, const Sha256 *key, int *re
 char *store_cache_path(const Store *s, const char *kind, const Sha256 *key);
 int store_cache_begin(Store *s, const char *kind, const Sha256 *key, int *ret_fd, char **ret_temporary, Error *reterr);
 int store_cache_commit(Store *s, const char *kind, const Sha256 *key, const char *temporary, Error *reterr);
-/* Removes derived things not used for max_age_usec, oldest first, until they take at most max_bytes. */
+/* Removes derived things, those unused longest first, until all together take at most max_bytes. */
 int store_cache_trim(Store *s, uint64_t max_bytes, uint64_t *ret_freed, Error *reterr);

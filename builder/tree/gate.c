@@ -55,7 +55,8 @@ static void find(Gate *g, const char *check, const Node *n, const char *path, ch
 
                 if (!streq(e->check, check))
                         continue;
-                if (recipe_glob_matches(e->path_glob, path) || (running && recipe_glob_matches(e->path_glob, running))) {
+                if (recipe_glob_matches(e->path_glob, path) ||
+                    (running && recipe_glob_matches(e->path_glob, running))) {
                         f.allowed = true;
                         f.reason = e->reason;
                         g->used[i] = true;

@@ -16,6 +16,7 @@
 #include "io.h"
 #include "log.h"
 #include "predepends.h"
+#include "process.h"
 
 #define TARGET "/work/target"
 #define STORE_INSIDE "/run/sealab-store" /* in the target; its /run is a tmpfs of the sandbox */
@@ -187,7 +188,7 @@ static void show_line(const char *line, void *userdata) {
         log_debug("dpkg: %s", line);
         if ((rest = startswith(line, "Unpacking ")))
                 progress_detail(i->opt->progress, "unpacking %.*s (%zu of %zu)", (int) strcspn(rest, " :"), rest,
-                                ++i->n_unpacked - MIN(i->n_unpacked, i->n_essential), i->n_packages);
+                                ++i->n_unpacked, i->n_packages);
         else if ((rest = startswith(line, "Setting up ")))
                 progress_detail(i->opt->progress, "configuring %.*s (%zu of %zu)", (int) strcspn(rest, " :"), rest,
                                 ++i->n_configured, i->n_packages);

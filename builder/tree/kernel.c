@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "io.h"
 #include "kernel.h"
 
 /* The largest modules of Debian's kernels are 15 MB unpacked. */

@@ -153,6 +153,23 @@ int io_copy_range(int from_fd, uint64_t from_offset, int to_fd, uint64_t to_offs
         return 0;
 }
 
+int io_copy_stream(int from_fd, int to_fd, uint64_t size, Error *reterr) {
+        _cleanup_free_ char *buffer = xmalloc(COPY_BUFFER_SIZE);
+
+        for (uint64_t offset = 0; offset < size;) {
+                size_t n = (size_t) MIN(size - offset, (uint64_t) COPY_BUFFER_SIZE);
+                int r;
+
+                r = io_pread_all(from_fd, buffer, n, offset, reterr);
+                if (r >= 0)
+                        r = io_write_all(to_fd, buffer, n, reterr);
+                if (r < 0)
+                        return r;
+                offset += n;
+        }
+        return 0;
+}
+
 int io_sync_fd(int fd, Error *reterr) {
         if (fsync(fd) < 0)
                 return error_errno(reterr, errno, "cannot sync");

@@ -22,6 +22,9 @@ int io_pread_all(int fd, void *data, size_t size, uint64_t offset, Error *reterr
  * of the source as holes. */
 int io_copy_range(int from_fd, uint64_t from_offset, int to_fd, uint64_t to_offset, uint64_t size, Error *reterr);
 
+/* Appends exactly size bytes from the start of one file to another at its position; works with O_APPEND. */
+int io_copy_stream(int from_fd, int to_fd, uint64_t size, Error *reterr);
+
 /* Replaces a file as a whole and durably: temporary file beside it, fsync, rename, fsync of the folder. */
 int io_replace_file(int dir_fd, const char *path, const void *data, size_t size, mode_t mode, Error *reterr);
 /* The same without syncing: for products that the next run makes again if they are lost. Still atomic for readers. */
