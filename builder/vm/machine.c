@@ -35,7 +35,7 @@ static const char *const bus_names[_MACHINE_BUS_MAX] = {
         [MACHINE_BUS_VIRTIO] = "virtio",
         [MACHINE_BUS_USB] = "usb",
         [MACHINE_BUS_NVME] = "nvme",
-        [MACHINE_BUS_SATA] = "sata",
+        [MACHINE_BUS_AHCI] = "ahci",
 };
 
 const char *machine_bus_name(MachineBus bus) {
@@ -72,7 +72,7 @@ static void add_disk(char ***argv, const MachineOptions *o) {
                 [MACHINE_BUS_VIRTIO] = "virtio-blk-pci,drive=disk,bootindex=0",
                 [MACHINE_BUS_USB] = "usb-storage,drive=disk,bootindex=0,removable=on",
                 [MACHINE_BUS_NVME] = "nvme,drive=disk,serial=sealab,bootindex=0",
-                [MACHINE_BUS_SATA] = "ide-hd,drive=disk,bus=ide.0,bootindex=0",
+                [MACHINE_BUS_AHCI] = "ide-hd,drive=disk,bus=ide.0,bootindex=0",
         };
 
         strv_extend(argv, "-drive");

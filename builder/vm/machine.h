@@ -14,7 +14,7 @@ typedef enum MachineBus {
         MACHINE_BUS_VIRTIO,
         MACHINE_BUS_USB,
         MACHINE_BUS_NVME,
-        MACHINE_BUS_SATA,
+        MACHINE_BUS_AHCI,
         _MACHINE_BUS_MAX
 } MachineBus;
 const char *machine_bus_name(MachineBus bus);
