@@ -61,8 +61,6 @@ static const char *const default_modules[] = {
         "dm_integrity",
         "loop",
         "ext4",
-        "btrfs",
-        "xfs",
         "vfat",
         "nls_cp437",
         "nls_iso8859_1",

@@ -203,22 +203,28 @@ static int add_links(Collector *c) {
         return r;
 }
 
+static int add_module(Collector *c, InitrdModules *m, const char *name, const char *key) {
+        int r = initrd_modules_add(m, name, c->reterr);
+
+        if (r <= 0)
+                return r;
+        (void) error_set(c->reterr, ENOENT, REFUSAL_NOT_FOUND, "%s names %s, which the kernel %s does not have", key,
+                         name, c->o->kernel_release);
+        return error_hint(c->reterr, "Correct %s in the recipe, or choose another kernel.", key);
+}
+
 static int add_modules(Collector *c) {
         _cleanup_(initrd_modules_freep) InitrdModules *m = NULL;
         int r = initrd_modules_new(c->t, c->o->kernel, c->o->kernel_release, &m, c->reterr);
 
         if (r >= 0)
                 r = initrd_modules_add_defaults(m, c->reterr);
+        if (r >= 0 && c->o->root_format)
+                r = add_module(c, m, c->o->root_format, "RootFormat=");
         STRV_FOREACH (name, c->o->modules) {
                 if (r < 0)
                         break;
-                r = initrd_modules_add(m, *name, c->reterr);
-                if (r > 0) {
-                        (void) error_set(c->reterr, ENOENT, REFUSAL_NOT_FOUND,
-                                         "InitrdModules= names %s, which the kernel %s does not have", *name,
-                                         c->o->kernel_release);
-                        r = error_hint(c->reterr, "Correct [Kernel] InitrdModules= in the recipe.");
-                }
+                r = add_module(c, m, *name, "InitrdModules=");
         }
         return r < 0 ? r : initrd_modules_add_lists(m, c->reterr);
 }
