@@ -27,10 +27,11 @@ typedef struct InitrdOptions {
         Tree *kernel;               /* holds /usr/lib/modules/RELEASE of the kernel package, depmod or not */
         const char *kernel_release; /* "6.12.107+deb13-amd64" */
         const char *os_release;     /* text; becomes /etc/initrd-release */
-        const char *group;     /* text of the image's /etc/group, so that device nodes get the image's numbers; NULL:
-                                  the numbers that Debian fixes */
-        char *const *modules;  /* beyond the built-in list: names or globs, as in the recipe's InitrdModules= */
-        char *const *packages; /* of these packages everything goes in, except documentation */
+        const char *group;       /* text of the image's /etc/group, so that device nodes get the image's numbers; NULL:
+                                    the numbers that Debian fixes */
+        const char *root_format; /* "ext4", "btrfs", "xfs": its module is added; NULL: only ext4 is there */
+        char *const *modules;    /* beyond the built-in list: names or globs, as in the recipe's InitrdModules= */
+        char *const *packages;   /* of these packages everything goes in, except documentation */
         const char *spool_folder;
         bool tpm;             /* root keys sealed to the TPM; needs libtss2 in the pool */
         bool emergency_shell; /* a root shell on the console if something fails. Without: the reason is shown, then the
