@@ -5,6 +5,7 @@
  * index). A JSON document, one package a line so that a diff reads well. It names no mirror. */
 
 #include "hash.h"
+#include "json.h"
 #include "recipe.h"
 
 #define LOCK_FILE_NAME "recipe.lock"
@@ -76,4 +77,8 @@ typedef struct LockChange {
         const char *name;             /* borrowed from a lock */
         const LockPackage *from, *to; /* NULL: added / removed */
 } LockChange;
+/* from may be NULL: all is new. A package whose use alone changed counts too. */
 size_t lock_compare(const Lock *from, const Lock *to, LockChange **ret);
+/* A table with totals, for people; and the same as one JSON object. */
+char *lock_changes_format(const LockChange *changes, size_t n);
+json_t *lock_changes_to_json(const LockChange *changes, size_t n);
