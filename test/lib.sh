@@ -60,6 +60,61 @@ print(v if isinstance(v, str) else json.dumps(v))
 END
 }
 
+# The release of recipes/minimal that tests look at but never change, made once for each build folder: sets RELEASE, DISK and
+# KEYS. Works on copies: the checkout's own locks and keys stay as they are. Only locking may use the network.
+minimal_release() {
+        local base=$BUILD/test-release status=0
+        KEYS=$base/keys
+        # One at a time; the next one finds it made.
+        mkdir -p "$base"
+        exec 9>"$base/.made-by-one"
+        flock 9
+        if [ ! -e "$base/complete" ] || [ "$SEALAB" -nt "$base/complete" ] ||
+                [ -n "$(find "$SOURCE/recipes" -newer "$base/complete" -type f -print -quit)" ]; then
+                rm -rf "$base/complete" "$base/out" "$base/recipes"
+                cp -a "$SOURCE/recipes" "$base/recipes"
+                [ -e "$KEYS" ] || "$SEALAB" keys generate "$KEYS" || fail "no keys could be generated"
+                "$SEALAB" lock "$base/recipes/minimal" || status=$?
+                # 4 is what sealab(1) documents for a mirror that has moved on.
+                if [ $status = 4 ]; then status=0; "$SEALAB" lock --update "$base/recipes/minimal" || status=$?; fi
+                [ $status = 0 ] || fail "recipes/minimal cannot be locked (exit status $status)"
+                offline "$SEALAB" build "$base/recipes/minimal" -o "$base/out" --keys "$KEYS" || fail "recipes/minimal cannot be built"
+                : >"$base/complete"
+        fi
+        exec 9>&-
+        RELEASE=$(find "$base/out" -mindepth 1 -maxdepth 1 -type d -name 'minimal_*')
+        DISK=$(find "$RELEASE" -name '*.disk.raw')
+        [ -n "$DISK" ] || fail "the release of recipes/minimal has no disk image"
+}
+
+# partition DISK LABEL-GLOB|esp: "OFFSET SIZE" in bytes.
+partition() {
+        sfdisk --json "$1" | python3 -c '
+import fnmatch, json, sys
+table = json.load(sys.stdin)["partitiontable"]
+size = table.get("sectorsize", 512)
+for p in table["partitions"]:
+    esp = p["type"].upper() == "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+    if esp if sys.argv[1] == "esp" else fnmatch.fnmatch(p.get("name", ""), sys.argv[1]):
+        print(p["start"] * size, p["size"] * size)
+        break
+else:
+    sys.exit("no such partition: " + sys.argv[1])
+' "$2"
+}
+
+# flip_byte FILE OFFSET: changes one bit of one byte.
+flip_byte() {
+        python3 - "$1" "$2" <<'END'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    old = f.read(1)
+    f.seek(int(sys.argv[2]))
+    f.write(bytes([old[0] ^ 1]))
+END
+}
+
 run() {
         local name=$1 status=0
         rm -f "$SCRATCH/.reason"
