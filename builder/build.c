@@ -4,7 +4,9 @@
  * own. What a stage makes on disk goes into the hidden release folder, so a stop at any moment leaves the output folder
  * as it was. */
 
+#include <archive.h>
 #include <dirent.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "build.h"
@@ -13,7 +15,6 @@
 #include "erofs.h"
 #include "gate.h"
 #include "hermetic.h"
-#include "initrd-build.h"
 #include "install.h"
 #include "io.h"
 #include "log.h"
@@ -128,7 +129,7 @@ static int choose_keys(Build *b, Error *reterr) {
                 return 0;
         }
         b->key_folder = xstrdup(folder);
-        r = key_set_load(folder, b->opt->release, &b->keys, reterr);
+        r = key_set_load(folder, KEY_ROLES_RELEASE, b->opt->release ? KEY_SET_RELEASE_BUILD : 0, &b->keys, reterr);
         return r < 0 ? error_prefix(reterr, "keys in %s", folder) : 0;
 }
 
@@ -185,6 +186,19 @@ static int check_inputs(Build *b, Error *reterr) {
 /* ---- the tree
  * ---------------------------------------------------------------------------------------------------------------- */
 
+static void archive_read_freep(struct archive **a) {
+        archive_read_free(*a);
+}
+
+static int import_cached(Tree *t, int fd, Error *reterr) {
+        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
+
+        archive_read_support_format_tar(a);
+        if (archive_read_open_fd(a, fd, 1 << 20) != ARCHIVE_OK)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "a cached tree is damaged: run \"sealab gc\"");
+        return tree_import_archive(t, "", a, TREE_IMPORT_DEVICES, NULL, reterr);
+}
+
 static int load_cached_tree(Build *b, StepId step, Tree **ret, Error *reterr) {
         _cleanup_(tree_freep) Tree *t = NULL;
         _cleanup_close_ int fd = -EBADF;
@@ -195,7 +209,7 @@ static int load_cached_tree(Build *b, StepId step, Tree **ret, Error *reterr) {
                 return r;
         r = tree_new(NULL, &t, reterr);
         if (r >= 0)
-                r = tree_import_file(t, fd, reterr);
+                r = import_cached(t, fd, reterr);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(t);
@@ -258,9 +272,27 @@ static int make_base(Build *b, Error *reterr) {
         return 0;
 }
 
+/* The effective recipe as one file, without the paths of the build machine. */
+static char *effective_recipe(const Recipe *r) {
+        _cleanup_buffer_ Buffer b = {};
+        const char *section = "";
+
+        for (size_t i = 0; i < r->n_origins; i++) {
+                const struct RecipeOrigin *o = &r->origins[i];
+
+                if (o->overridden || isempty(o->value))
+                        continue;
+                if (!streq(section, o->section))
+                        buffer_printf(&b, "%s[%s]\n", b.size > 0 ? "\n" : "", o->section);
+                section = o->section;
+                buffer_printf(&b, "%s=%s\n", o->key, o->value);
+        }
+        return buffer_steal(&b);
+}
+
 /* recipe, lock and ids travel in the image, so that a machine can say offline what it is made of. */
 static int embed_provenance(Build *b, Error *reterr) {
-        _cleanup_free_ char *recipe = recipe_explain_values(b->recipe), *lock = lock_format(b->lock),
+        _cleanup_free_ char *recipe = effective_recipe(b->recipe), *lock = lock_format(b->lock),
                             *ids = ids_format(b->ids);
         const NodeAttributes a = { .mode = 0644, .mtime = b->epoch };
         _cleanup_buffer_ Buffer sbom = {};
@@ -339,6 +371,22 @@ static int make_finished(Build *b, Error *reterr) {
 /* ---- the release folder
  * --------------------------------------------------------------------------------------------------------- */
 
+/* Builds that were killed together with their supervisor left their hidden folder; its name says whose it was. */
+static void remove_abandoned(const char *output) {
+        DIR *d = opendir(output);
+        struct dirent *entry;
+
+        while (d && (entry = readdir(d))) {
+                const char *number = startswith(entry->d_name, BUILD_SCRATCH_PREFIX);
+                uint64_t pid;
+
+                if (number && parse_u64(number, &pid) && pid <= INT32_MAX && kill((pid_t) pid, 0) < 0 && errno == ESRCH)
+                        (void) io_remove_tree(dirfd(d), entry->d_name, NULL);
+        }
+        if (d)
+                closedir(d);
+}
+
 static int begin_release(Build *b, Error *reterr) {
         _cleanup_free_ char *name = release_name(b->recipe->image_id, b->version), *hidden = NULL;
         int r;
@@ -346,13 +394,14 @@ static int begin_release(Build *b, Error *reterr) {
         r = io_mkdir_parents(AT_FDCWD, b->opt->output, 0755, reterr);
         if (r < 0)
                 return r;
+        remove_abandoned(b->opt->output);
         b->final_folder = path_join(b->opt->output, name);
         if (io_exists(AT_FDCWD, b->final_folder)) {
                 error_set(reterr, EEXIST, REFUSAL_EXISTS, "%s exists already", b->final_folder);
                 return error_hint(reterr,
                                   "Releases are never overwritten: choose another --version, or remove the folder.");
         }
-        hidden = xasprintf(".%s.%d", name, (int) getpid());
+        hidden = xasprintf(BUILD_SCRATCH_PREFIX "%d", (int) getpid());
         b->scratch_folder = path_join(b->opt->output, b->opt->scratch ?: hidden);
         r = io_remove_tree(AT_FDCWD, b->scratch_folder, reterr);
         if (r < 0)

@@ -8,6 +8,10 @@
 #include "hash.h"
 #include "progress.h"
 
+/* Hidden folders in the output folder in which releases are made: this and the number of the process that will remove
+ * them. */
+#define BUILD_SCRATCH_PREFIX ".building-"
+
 typedef struct BuildOptions {
         const char *recipe;  /* folder */
         const char *output;  /* folder for releases; created */

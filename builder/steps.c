@@ -106,7 +106,7 @@ static void compute_packages(const StepsContext *c, Steps *s) {
         add_input(&s->steps[STEP_FINISH], "packages of the tools", &tools);
         add_input(&s->steps[STEP_INITRD], "packages of the initrd", &initrd);
         add_input(&s->steps[STEP_INITRD], "packages of the tools", &tools);
-        add_input(&s->steps[STEP_INITRD], "kernel and its modules", &s->steps[STEP_INSTALL].key);
+        add_input(&s->steps[STEP_INITRD], "kernel and its modules", &s->steps[STEP_BASE].key);
 }
 
 int steps_compute(const StepsContext *c, Steps *ret, Error *reterr) {

@@ -23,6 +23,7 @@ static const struct {
         [RELEASE_INITRD] = { ".initrd", true },
         [RELEASE_UNSIGNED_UKI] = { ".unsigned.efi", true },
         [RELEASE_UKI] = { ".efi", false },
+        [RELEASE_BOOT_LOADER] = { ".boot.unsigned.efi", true },
         [RELEASE_DISK] = { ".disk.raw", false },
         [RELEASE_SBOM] = { ".spdx.json", true },
         [RELEASE_PACKAGES] = { ".packages.json", true },

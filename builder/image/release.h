@@ -20,6 +20,7 @@ typedef enum ReleasePart {
         RELEASE_INITRD,       /* .initrd */
         RELEASE_UNSIGNED_UKI, /* .unsigned.efi */
         RELEASE_UKI,          /* .efi; signed releases only */
+        RELEASE_BOOT_LOADER,  /* .boot.unsigned.efi: systemd-boot, for the disk image that sealab sign makes */
         RELEASE_DISK,         /* .disk.raw; not with build --no-disk */
         RELEASE_SBOM,         /* .spdx.json */
         RELEASE_PACKAGES,     /* .packages.json: manifest.h */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The finished tree -> the files of a release: EROFS image, hash tree, root hash and its signature, initrd, UKI (unsigned and
- * signed), disk image. Each file is noted in the release record as it is made. */
+/* The finished tree -> the files of a release: EROFS image, hash tree, root hash and its signature, initrd, UKI
+ * (unsigned and signed), disk image. Each file is noted in the release record as it is made. */
 
 #include "lock.h"
 #include "progress.h"
@@ -30,10 +30,25 @@ typedef struct SealContext {
 
 int seal_tree(const SealContext *c, Tree *t, const char *kernel, Release *release, Error *reterr);
 
-/* Signatures and what depends on them (signed UKI, disk image), from the unsigned parts in the folder: the second half of the above,
- * for "sealab sign". boot_loader is systemd-boot's unsigned binary. */
-int seal_sign(const SealContext *c, const void *boot_loader, size_t boot_loader_size, Release *release, Error *reterr);
+/* What a signer gave for a release: the detached signature of the root hash, UKI and boot loader with theirs inside. */
+typedef struct SealSignatures {
+        void *root_hash, *uki, *loader; /* owned */
+        size_t root_hash_size, uki_size, loader_size;
+} SealSignatures;
+void seal_signatures_done(SealSignatures *s);
 
-/* A number derived from names, for every id that must be fixed: first 16 bytes of SHA-256 over purpose, image id and version,
- * shaped as a version 8 UUID (RFC 9562). version may be "". */
+/* Signs the unsigned parts in the folder with keys at hand. */
+int seal_make_signatures(const KeySet *keys, const Release *release, SealSignatures *ret, Error *reterr);
+
+typedef struct SealDisk {
+        uint64_t esp_size, usr_size, root_size; /* usr_size 0: by the image */
+} SealDisk;
+
+/* Puts signatures (NULL: none) into the release and lays out the disk image (NULL: none) with them. Each file is
+ * replaced as a whole, so that an interrupted run can be repeated. The certificates say who signed. */
+int seal_attach(const KeySet *certificates, const SealSignatures *s, const SealDisk *disk, Progress *progress,
+                Release *release, Error *reterr);
+
+/* A number derived from names, for every id that must be fixed: first 16 bytes of SHA-256 over purpose, image id and
+ * version, shaped as a version 8 UUID (RFC 9562). version may be "". */
 void seal_uuid(const char *purpose, const char *image_id, const char *version, uint8_t ret[static 16]);

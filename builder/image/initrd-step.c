@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <sys/stat.h>
+
+#include "initrd-step.h"
+#include "initrd.h"
+#include "io.h"
+#include "settle.h"
+
+#define TEXT_MAX ((size_t) 1 << 20)
+/* zstd 9 to 19 save a few percent here and cost the kernel nothing, but the build many seconds. */
+#define INITRD_ZSTD_LEVEL 9
+
+static int read_text(Tree *t, const char *path, char **ret, Error *reterr) {
+        Node *n = tree_resolve(t, path);
+
+        if (!n)
+                return error_set(reterr, ENOENT, REFUSAL_BAD_FORMAT, "the tree has no %s", path);
+        return tree_read_file(t, n, TEXT_MAX, ret, NULL, reterr);
+}
+
+/* The initrd says which distribution it is made of, not which image it is in: otherwise it would change with every
+ * version. */
+static char *without_image(const char *os_release) {
+        _cleanup_strv_free_ char **lines = strv_split(os_release, "\n");
+        _cleanup_buffer_ Buffer b = {};
+
+        STRV_FOREACH (line, lines)
+                if (!startswith(*line, "IMAGE_"))
+                        buffer_printf(&b, "%s\n", *line);
+        return buffer_steal(&b);
+}
+
+static void close_packages(InitrdPackage *packages, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                safe_close(packages[i].fd);
+        free(packages);
+}
+
+static int open_pool(const SealContext *c, Tree **ret, Error *reterr) {
+        InitrdPackage *packages = xnew(InitrdPackage, c->lock->n_packages);
+        size_t n = 0;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < c->lock->n_packages; i++) {
+                const LockPackage *p = &c->lock->packages[i];
+
+                if (!(p->purpose & LOCK_FOR_INITRD))
+                        continue;
+                packages[n] = (InitrdPackage){ .name = p->name, .fd = -EBADF };
+                r = store_open_verified(c->store, &p->sha256, p->size, &packages[n].fd, reterr);
+                n++;
+        }
+        if (r >= 0)
+                r = initrd_unpack(packages, n, NULL, ret, reterr);
+        close_packages(packages, n);
+        return r;
+}
+
+static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, Error *reterr) {
+        _cleanup_(tree_freep) Tree *pool = NULL, *initrd = NULL;
+        _cleanup_free_ char *full = NULL, *os_release = NULL, *group = NULL;
+        const SettleOptions settle = { .store = c->store,
+                                       .lock = c->lock,
+                                       .mode = c->mode,
+                                       .tools = c->tools,
+                                       .epoch = c->epoch,
+                                       .use_cache = c->use_cache };
+        uint64_t size;
+        int r;
+
+        r = read_text(t, "/usr/lib/os-release", &full, reterr);
+        if (r >= 0)
+                r = read_text(t, "/usr/share/factory/etc/group", &group, reterr);
+        if (r >= 0)
+                r = open_pool(c, &pool, reterr);
+        if (r < 0)
+                return r;
+        os_release = without_image(full);
+        const InitrdOptions o = { .kernel = t,
+                                  .kernel_release = kernel,
+                                  .os_release = os_release,
+                                  .group = group,
+                                  .modules = c->recipe->initrd_modules,
+                                  .packages = c->recipe->initrd_packages };
+        r = initrd_collect(&o, pool, &initrd, reterr);
+        if (r >= 0)
+                r = settle_depmod(&settle, initrd, kernel, reterr);
+        if (r >= 0)
+                r = initrd_pack(initrd, &(InitrdPackOptions){ .level = INITRD_ZSTD_LEVEL, .epoch = c->epoch }, out_fd,
+                                &size, reterr);
+        return r;
+}
+
+static int keep(const SealContext *c, int fd, Error *reterr) {
+        _cleanup_free_ char *temporary = NULL;
+        _cleanup_close_ int cache = -EBADF;
+        struct stat st;
+        int r;
+
+        if (fstat(fd, &st) < 0)
+                return error_errno(reterr, errno, "cannot look at the initrd");
+        r = store_cache_begin(c->store, "initrd", c->initrd_key, &cache, &temporary, reterr);
+        if (r >= 0)
+                r = io_copy_range(fd, 0, cache, 0, (uint64_t) st.st_size, reterr);
+        if (r >= 0)
+                r = store_cache_commit(c->store, "initrd", c->initrd_key, temporary, reterr);
+        return r;
+}
+
+int initrd_step(const SealContext *c, Tree *t, const char *kernel, int out_fd, Error *reterr) {
+        _cleanup_close_ int cached = -EBADF;
+        struct stat st;
+        int r;
+
+        if (c->initrd_cached) {
+                r = store_cache_get(c->store, "initrd", c->initrd_key, &cached, reterr);
+                if (r < 0)
+                        return r;
+                if (cached >= 0 && fstat(cached, &st) >= 0)
+                        return io_copy_range(cached, 0, out_fd, 0, (uint64_t) st.st_size, reterr);
+        }
+        r = make(c, t, kernel, out_fd, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "initrd");
+        return keep(c, out_fd, reterr);
+}
