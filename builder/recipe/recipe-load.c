@@ -54,17 +54,32 @@ static char *neighbour(const char *around, const char *name) {
         return streq(around, ".") ? xstrdup(name) : path_join(around, name);
 }
 
+/* "../x" is taken apart by names alone: it must work for a folder that sealab new is about to make, and read well. */
+static char *relative_recipe(const char *from_folder, const char *name) {
+        _cleanup_free_ char *base = xstrdup(from_folder);
+        const char *rest;
+
+        while ((rest = startswith(name, "../"))) {
+                char *up = neighbourhood(base);
+
+                free(base);
+                base = up;
+                name = rest + strspn(rest, "/");
+        }
+        return neighbour(base, name);
+}
+
 int recipe_find(const char *from_folder, const char *name, char **ret_folder) {
-        _cleanup_free_ char *around = neighbourhood(from_folder), *folder = NULL;
+        _cleanup_free_ char *around = NULL, *folder = NULL;
 
         if (strchr(name, '/') || streq(name, ".") || streq(name, "..")) {
-                /* "../x" must work for a folder that sealab new is about to make. */
-                folder = startswith(name, "../") ? neighbour(around, name + 3) : path_join(from_folder, name);
+                folder = relative_recipe(from_folder, name);
                 if (!is_recipe_folder(folder))
                         return 1;
                 *ret_folder = TAKE_PTR(folder);
                 return 0;
         }
+        around = neighbourhood(from_folder);
         folder = neighbour(around, name);
         for (size_t i = 0; !is_recipe_folder(folder); i++) {
                 if (i >= ELEMENTSOF(installed_folders))
