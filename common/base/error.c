@@ -26,6 +26,7 @@ static const struct {
         [REFUSAL_LOCK_STALE] = { "lock-stale", 4 },
         [REFUSAL_NOT_LOCKED] = { "not-locked", 4 },
         [REFUSAL_NOT_IN_STORE] = { "not-in-store", 4 },
+        [REFUSAL_EXPIRED] = { "expired", 4 },
         [REFUSAL_ARCHIVE_OLDER] = { "archive-older", 4 },
         [REFUSAL_UNRESOLVABLE] = { "unresolvable", 4 },
         [REFUSAL_DOWNLOAD] = { "download", 4 },

@@ -32,6 +32,7 @@ typedef enum Refusal {
         REFUSAL_LOCK_STALE,    /* recipe.lock does not belong to this recipe as it is now */
         REFUSAL_NOT_LOCKED,    /* something not in the lock tried to enter */
         REFUSAL_NOT_IN_STORE,  /* a locked input is not in the store, and this step may not download */
+        REFUSAL_EXPIRED,       /* signed metadata says that it is no longer (or not yet) valid */
         REFUSAL_ARCHIVE_OLDER, /* the package archive is older than the one locked last */
         REFUSAL_UNRESOLVABLE,  /* the packages wanted cannot be installed together */
         REFUSAL_DOWNLOAD,      /* a download failed */
