@@ -104,7 +104,7 @@ static void a_byte_of_nothing_is_no_text(void **state) {
 
 static void all_problems_come_at_once_and_in_order(void **state) {
         _cleanup_conf_diagnostics_ ConfDiagnostics d = {};
-        _cleanup_(conf_freep) ConfFile *f = parse("x=1\n[A]\njunk\nb=2\n[\n", &d);
+        _cleanup_(conf_freep) _unused_ ConfFile *f = parse("x=1\n[A]\njunk\nb=2\n[\n", &d);
         _cleanup_free_ char *text = NULL;
 
         assert_int_equal(d.n_items, 3);

@@ -346,8 +346,9 @@ static void explain_shows_one_key_alone_and_knows_near_names(void **state) {
 }
 
 static void json_has_every_key_in_its_own_type(void **state) {
-        _cleanup_(recipe_freep) Recipe *r = load_text(*state, "[Packages]\nInstall=one\nRecommends=yes\n[OsRelease]\n"
-                                                              "NAME=\"A B\"\n[Gate]\nAllow=setuid:/usr/bin/su: why\n");
+        _cleanup_(recipe_freep) Recipe *r =
+                load_text(*state, "[Packages]\nInstall=one\nRecommends=yes\n[OsRelease]\n"
+                                  "NAME=\"A B\"\n[Gate]\nAllow=setgid-root:/usr/bin/su: why\n");
         _cleanup_json_ json_t *j = recipe_to_json(r);
         json_t *settings = json_object_get(j, "settings");
 
