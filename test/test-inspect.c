@@ -208,7 +208,7 @@ typedef struct Pair {
 static void pair_make(Pair *p, const char *folder) {
         *p = (Pair){ .lock = fixture_lock };
         memcpy(p->packages, fixture_packages, sizeof(fixture_packages));
-        p->packages[2].version = (char *) "14.2.0-20";
+        p->packages[2].version = OWNED("14.2.0-20");
         p->lock.packages = p->packages + 1; /* without bash */
         p->lock.n_packages = 3;
         p->trees[0] = fixture_tree();

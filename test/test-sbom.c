@@ -3,7 +3,7 @@
 #include "release-fixture.h"
 #include "sbom.h"
 
-static Recipe fixture_recipe = { .name = "mine" };
+static Recipe fixture_recipe = { .name = OWNED("mine") };
 
 static char *make_sbom(const Lock *lock, const char *version) {
         _cleanup_(tree_freep) Tree *t = fixture_tree();
