@@ -62,8 +62,7 @@ static int write_node(Writer *w, const Tree *t, const Node *n, int64_t mtime, ui
         return 0;
 }
 
-int cpio_write(const Tree *t, const Node *const *nodes, size_t n_nodes, int64_t mtime, uint32_t first_inode,
-               Buffer *ret, Error *reterr) {
+int cpio_write(const Tree *t, const Node *const *nodes, size_t n_nodes, int64_t mtime, Buffer *ret, Error *reterr) {
         _cleanup_(writer_done) Writer w = { .a = archive_write_new(), .e = archive_entry_new() };
 
         if (!w.a || !w.e)
@@ -73,7 +72,7 @@ int cpio_write(const Tree *t, const Node *const *nodes, size_t n_nodes, int64_t 
             archive_write_open(w.a, ret, NULL, append, NULL) != ARCHIVE_OK)
                 return write_failed(w.a, "the first file", reterr);
         for (size_t k = 0; k < n_nodes; k++) {
-                int r = write_node(&w, t, nodes[k], mtime, first_inode + (uint32_t) k, reterr);
+                int r = write_node(&w, t, nodes[k], mtime, (uint32_t) k + 1, reterr);
 
                 if (r < 0)
                         return r;

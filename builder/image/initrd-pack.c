@@ -18,7 +18,6 @@ typedef struct Packer {
         Tree *t;
         const Node **group;
         size_t n_group, n_allocated;
-        uint32_t n_inodes;
         ZSTD_CCtx *zstd; /* NULL: not compressed */
         Buffer plain, packed;
         int out_fd;
@@ -52,8 +51,7 @@ static int flush_group(Packer *p) {
         if (p->n_group == 0)
                 return 0;
         p->plain.size = 0;
-        r = cpio_write(p->t, p->group, p->n_group, p->o->epoch, p->n_inodes + 1, &p->plain, p->reterr);
-        p->n_inodes += (uint32_t) p->n_group;
+        r = cpio_write(p->t, p->group, p->n_group, p->o->epoch, &p->plain, p->reterr);
         p->n_group = 0;
         if (r < 0)
                 return r;
