@@ -377,6 +377,9 @@ static void make_token(const Fixture *f) {
 }
 
 static void keys_in_a_token_sign_like_keys_in_a_file(void **state) {
+        if (!io_exists(AT_FDCWD, SOFTHSM_MODULE) || !io_exists(AT_FDCWD, "/usr/bin/softhsm2-util"))
+                skip();
+
         Fixture *f = *state;
         _cleanup_(private_key_freep) PrivateKey *token = NULL;
         _cleanup_free_ char *pin_path = in_folder(f, "pin"), *with_source = NULL;
@@ -384,8 +387,6 @@ static void keys_in_a_token_sign_like_keys_in_a_file(void **state) {
         size_t file_size, token_size;
         _cleanup_error_ Error e = {};
 
-        if (!io_exists(AT_FDCWD, SOFTHSM_MODULE) || !io_exists(AT_FDCWD, "/usr/bin/softhsm2-util"))
-                skip();
         make_token(f);
         assert_int_equal(io_write_file(AT_FDCWD, pin_path, "1234\n", 5, 0600, NULL), 0);
         with_source = xasprintf("pkcs11:token=sealab;object=signer?pin-source=file:%s&module-path=%s", pin_path,
@@ -401,6 +402,9 @@ static void keys_in_a_token_sign_like_keys_in_a_file(void **state) {
 }
 
 static void token_keys_that_cannot_be_used_are_refused(void **state) {
+        if (!io_exists(AT_FDCWD, SOFTHSM_MODULE) || !io_exists(AT_FDCWD, "/usr/bin/softhsm2-util"))
+                skip();
+
         static const struct {
                 const char *uri;
                 Refusal refusal;
@@ -416,8 +420,6 @@ static void token_keys_that_cannot_be_used_are_refused(void **state) {
                 { "pkcs11:token=sealab;object=signer?pin-source=/nowhere/pin", REFUSAL_NOT_FOUND },
         };
 
-        if (!io_exists(AT_FDCWD, SOFTHSM_MODULE) || !io_exists(AT_FDCWD, "/usr/bin/softhsm2-util"))
-                skip();
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_error_ Error e = {};
                 PrivateKey *k = NULL;

@@ -170,6 +170,9 @@ static void signatures_hold_until_a_byte_changes(void **state) {
 }
 
 static void other_tools_agree(void **state) {
+        if (!io_exists(AT_FDCWD, "/usr/bin/sbverify") || !io_exists(AT_FDCWD, "/usr/bin/objdump"))
+                skip();
+
         Fixture *f = *state;
         _cleanup_free_ char *path = path_join(f->folder, "uki.efi"), *certificate = path_join(f->folder, "one.crt"),
                             *unsigned_path = path_join(f->folder, "unsigned.efi"), *headers = NULL, *stripped = NULL;
@@ -177,8 +180,6 @@ static void other_tools_agree(void **state) {
         size_t size, signed_size, stripped_size;
         _cleanup_error_ Error e = {};
 
-        if (!io_exists(AT_FDCWD, "/usr/bin/sbverify") || !io_exists(AT_FDCWD, "/usr/bin/objdump"))
-                skip();
         assemble(f, &image, &size);
         assert_int_equal(uki_sign(image, size, f->key, f->certificate, &signed_image, &signed_size, NULL), 0);
         assert_int_equal(io_write_file(AT_FDCWD, path, signed_image, signed_size, 0644, NULL), 0);

@@ -69,7 +69,7 @@ static int measure(const char *path, uint64_t *ret, Error *reterr) {
 }
 
 static int check_images(const DiskOptions *opt, Error *reterr) {
-        uint64_t usr, verity;
+        uint64_t usr = 0, verity = 0;
         int r;
 
         r = measure(opt->usr_path, &usr, reterr);

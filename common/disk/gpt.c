@@ -201,7 +201,7 @@ int gpt_create(const char *path, unsigned sector_size, const char *disk_uuid, co
                GptPartition *partitions, size_t n, Error *reterr) {
         _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
         _cleanup_free_ char *warning = NULL;
-        uint64_t size;
+        uint64_t size = 0;
         int r;
 
         if (sector_size != 512 && sector_size != 4096)
@@ -310,7 +310,7 @@ static int collect_partitions(FdiskContext *cxt, const char *architecture, GptPa
 int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr) {
         _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
         _cleanup_free_ char *warning = NULL;
-        unsigned sector_size;
+        unsigned sector_size = 0;
         int r;
 
         r = probe_sector_size(path, &sector_size, reterr);

@@ -215,7 +215,7 @@ static void set_checksum(uint8_t *data, size_t size, size_t checksum_offset) {
 
 int pe_parse(const void *data, size_t size, PeImage *ret, Error *reterr) {
         _cleanup_(pe_done) PeImage p = { .data = data, .size = size };
-        uint64_t end;
+        uint64_t end = 0;
         int r;
 
         r = parse_headers(&p, reterr);

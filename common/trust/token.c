@@ -143,7 +143,7 @@ void token_release(void *engine) {
 int token_load_key(const char *uri, PrivateKey **ret, Error *reterr) {
         _cleanup_(token_uri_done) TokenUri u = {};
         _cleanup_(private_key_freep) PrivateKey *k = xnew(PrivateKey, 1);
-        ENGINE *engine;
+        ENGINE *engine = NULL;
         int r;
 
         r = parse_uri(uri, &u, reterr);
