@@ -52,7 +52,7 @@ typedef struct Changes {
         size_t n_units, n_units_allocated;
 
         /* Blocks of 4 KiB of the new /usr image, and those whose content the old one has nowhere: what an update that
-         * copies blocks has to fetch, before compression. */
+         * reuses blocks has to fetch of /usr, before compression and without the UKI. */
         bool blocks_known;
         uint64_t n_blocks, n_new_blocks;
 } Changes;

@@ -46,8 +46,8 @@ static void text_totals(Buffer *b, const Changes *c) {
                 _cleanup_free_ char *n = text_number(c->n_new_blocks), *all = text_number(c->n_blocks);
                 _cleanup_free_ char *bytes = format_bytes(c->n_new_blocks * 4096);
 
-                text_field(b, "new blocks", "%s of %s (%u%%), %s before compression: what an update fetches at most", n,
-                           all, text_percent(c->n_new_blocks, c->n_blocks), bytes);
+                text_field(b, "new blocks", "%s of %s (%u%%), %s before compression: of /usr, what block reuse fetches",
+                           n, all, text_percent(c->n_new_blocks, c->n_blocks), bytes);
         }
 }
 

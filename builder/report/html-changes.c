@@ -196,8 +196,8 @@ void html_append_changes(Buffer *b, const Changes *c) {
                 _cleanup_free_ char *n = text_number(c->n_new_blocks), *all = text_number(c->n_blocks);
 
                 html_element(b, "p",
-                             "%s of the %s blocks of the new /usr are not in the old one (%u%%): %s, which is the most "
-                             "that an update fetches, before compression.",
+                             "%s of the %s blocks of the new /usr are not in the old one (%u%%): %s is what an update "
+                             "that reuses blocks fetches of it, before compression and without the UKI.",
                              n, all, text_percent(c->n_new_blocks, c->n_blocks), bytes);
         }
         append_values(b, c);

@@ -155,7 +155,7 @@ static void append_cards(Buffer *b, const Facts *f, const Changes *c) {
         append_card(b, "UKI", uki, with_initrd);
         if (c && c->blocks_known) {
                 _cleanup_free_ char *new_bytes = format_bytes(c->n_new_blocks * 4096);
-                _cleanup_free_ char *since = xasprintf("since %s, at most", c->from->release->version);
+                _cleanup_free_ char *since = xasprintf("of /usr since %s, unpacked", c->from->release->version);
 
                 append_card(b, "Update", new_bytes, since);
         }
