@@ -129,6 +129,8 @@ static int place_object(Store *s, const char *from, const Sha256 *digest, Error 
 
         r = io_mkdir_parents(s->fd, folder, 0755, reterr);
         if (r >= 0)
+                r = io_sync_folder(s->fd, OBJECTS, reterr);
+        if (r >= 0)
                 r = io_rename_replace(s->fd, from, path, reterr);
         if (r >= 0)
                 r = io_sync_folder(s->fd, folder, reterr);
@@ -145,6 +147,14 @@ int store_partial_open(Store *s, const Sha256 *digest, int *ret_fd, uint64_t *re
         *ret_size = (uint64_t) st.st_size;
         *ret_fd = TAKE_FD(fd);
         return 0;
+}
+
+int store_partial_remove(Store *s, const Sha256 *digest, Error *reterr) {
+        _cleanup_free_ char *path = partial_path(digest);
+        int r;
+
+        r = io_unlink(s->fd, path, reterr);
+        return r < 0 ? r : 0;
 }
 
 int store_partial_commit(Store *s, const Sha256 *digest, uint64_t size, Error *reterr) {
@@ -187,9 +197,9 @@ int store_add_file(Store *s, const char *path, Sha256 *ret_digest, uint64_t *ret
         if (r < 0)
                 return error_prefix(reterr, "%s", path);
         if (!store_has(s, &digest, (uint64_t) st.st_size)) {
-                r = store_partial_open(s, &digest, &to, &there, reterr);
-                if (r >= 0 && ftruncate(to, 0) < 0)
-                        r = error_errno(reterr, errno, "cannot empty a partial file");
+                r = store_partial_remove(s, &digest, reterr);
+                if (r >= 0)
+                        r = store_partial_open(s, &digest, &to, &there, reterr);
                 if (r >= 0)
                         r = io_copy_stream(from, to, (uint64_t) st.st_size, reterr);
                 if (r >= 0)

@@ -34,6 +34,8 @@ int store_open_verified(const Store *s, const Sha256 *digest, uint64_t size, int
 int store_add_file(Store *s, const char *path, Sha256 *ret_digest, uint64_t *ret_size, Error *reterr);
 /* A file in partial/ for a download: opened for appending, *ret_size what is there already. */
 int store_partial_open(Store *s, const Sha256 *digest, int *ret_fd, uint64_t *ret_size, Error *reterr);
+/* Forgets what is there; the next opening begins anew. */
+int store_partial_remove(Store *s, const Sha256 *digest, Error *reterr);
 /* Hashes the partial file and moves it to its place, durably; on mismatch the partial is removed. */
 int store_partial_commit(Store *s, const Sha256 *digest, uint64_t size, Error *reterr);
 
