@@ -77,31 +77,34 @@ typedef struct __attribute__((packed)) SignatureList {
 
 void firmware_done(Firmware *f) {
         free(f->code);
+        free(f->secure_code);
         free(f->variables);
         *f = (Firmware){};
 }
 
 int firmware_find(Firmware *ret, Error *reterr) {
-        static const char *const pairs[][2] = {
-                { "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd" },
-                { "OVMF_CODE.fd", "OVMF_VARS.fd" },
+        /* Debian 13 builds the first of each without Secure Boot, Debian 12 with: the second has it on both. */
+        static const char *const sets[][3] = {
+                { "OVMF_CODE_4M.fd", "OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd" },
+                { "OVMF_CODE.fd", "OVMF_CODE.secboot.fd", "OVMF_VARS.fd" },
         };
-        const char *folders[] = { getenv("SEALAB_OVMF"), "/usr/share/OVMF" };
+        const char *named = getenv("SEALAB_OVMF"), *folder = isempty(named) ? "/usr/share/OVMF" : named;
 
-        for (size_t i = 0; i < ELEMENTSOF(folders); i++)
-                for (size_t j = 0; !isempty(folders[i]) && j < ELEMENTSOF(pairs); j++) {
-                        _cleanup_free_ char *code = path_join(folders[i], pairs[j][0]);
-                        _cleanup_free_ char *variables = path_join(folders[i], pairs[j][1]);
+        for (size_t i = 0; i < ELEMENTSOF(sets); i++) {
+                _cleanup_free_ char *code = path_join(folder, sets[i][0]);
+                _cleanup_free_ char *secure_code = path_join(folder, sets[i][1]);
+                _cleanup_free_ char *variables = path_join(folder, sets[i][2]);
 
-                        if (access(code, R_OK) < 0 || access(variables, R_OK) < 0)
-                                continue;
-                        *ret = (Firmware){ .code = TAKE_PTR(code), .variables = TAKE_PTR(variables) };
-                        return 0;
-                }
-        error_set(reterr, ENOENT, REFUSAL_MACHINE, "there is no UEFI firmware for virtual machines (OVMF) in %s%s%s",
-                  isempty(folders[0]) ? "" : folders[0], isempty(folders[0]) ? "" : " or ", folders[1]);
-        return error_hint(reterr, "apt-get install ovmf (or set SEALAB_OVMF to the folder that holds %s).",
-                          pairs[0][0]);
+                if (access(code, R_OK) < 0 || access(variables, R_OK) < 0)
+                        continue;
+                *ret = (Firmware){ .code = TAKE_PTR(code), .variables = TAKE_PTR(variables) };
+                if (access(secure_code, R_OK) >= 0)
+                        ret->secure_code = TAKE_PTR(secure_code);
+                return 0;
+        }
+        error_set(reterr, ENOENT, REFUSAL_MACHINE, "there is no UEFI firmware for virtual machines (OVMF) in %s",
+                  folder);
+        return error_hint(reterr, "apt-get install ovmf (or set SEALAB_OVMF to the folder that holds %s).", sets[0][0]);
 }
 
 /* Where the variables begin and end, of a store that holds none. */

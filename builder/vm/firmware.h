@@ -11,14 +11,16 @@
 #define FIRMWARE_FILE_SIZE_MAX ((size_t) 64 << 20)
 
 typedef struct Firmware {
-        char *code;      /* read-only flash image */
-        char *variables; /* template of the writable one: no keys, Secure Boot off */
+        char *code;        /* read-only flash image */
+        char *secure_code; /* the build that enforces Secure Boot; wants a machine with SMM. NULL: not installed */
+        char *variables;   /* template of the writable one: no keys, Secure Boot off */
 } Firmware;
 
 void firmware_done(Firmware *f);
 #define _cleanup_firmware_ _cleanup_(firmware_done)
 
-/* Looks in $SEALAB_OVMF (a folder), then where Debian's package ovmf installs it. REFUSAL_MACHINE if there is none. */
+/* Looks in the folder $SEALAB_OVMF if that is set, else where Debian's package ovmf installs it. REFUSAL_MACHINE if
+ * there is none. */
 int firmware_find(Firmware *ret, Error *reterr);
 
 /* Certificates, PEM or DER; all three together or none. */

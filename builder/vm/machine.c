@@ -97,14 +97,18 @@ static void add_network(char ***argv, const MachineOptions *o) {
 }
 
 static char **make_command(const MachineOptions *o) {
-        _cleanup_free_ char *code = quote_option(o->firmware->code);
+        _cleanup_free_ char *code = quote_option(o->secure_boot ? o->firmware->secure_code : o->firmware->code);
         static const char *const fixed[] = { "-nodefaults", "-no-user-config", "-device",    "VGA",
                                              "-device",     "virtio-rng-pci",  "-no-reboot", NULL };
+        /* Only code in system management mode may write to the variable store: the guest cannot switch Secure Boot off.
+         */
+        static const char *const protected_store[] = { "-global", "driver=cfi.pflash01,property=secure,value=on",
+                                                       "-global", "ICH9-LPC.disable_s3=1", NULL };
         char **argv = NULL;
 
         strv_extend(&argv, QEMU);
         strv_extend(&argv, "-machine");
-        strv_extend(&argv, "q35");
+        strv_extend(&argv, o->secure_boot ? "q35,smm=on" : "q35");
         strv_extend(&argv, "-accel");
         strv_extend(&argv, o->kvm ? "kvm" : "tcg,thread=multi");
         strv_extend(&argv, "-cpu");
@@ -130,6 +134,8 @@ static char **make_command(const MachineOptions *o) {
                 strv_extend(&argv, "-qmp");
                 strv_extend(&argv, "stdio");
         }
+        if (o->secure_boot)
+                strv_extend_strv(&argv, (char *const *) protected_store);
         if (o->disk)
                 add_disk(&argv, o);
         add_network(&argv, o);

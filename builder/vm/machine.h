@@ -28,6 +28,7 @@ bool machine_bus_from_name(const char *name, MachineBus *ret);
 typedef struct MachineOptions {
         const char *folder;
         const Firmware *firmware;
+        bool secure_boot; /* firmware->secure_code, which must be there */
         bool kvm;
         bool disk;       /* false: firmware only */
         bool disposable; /* the disk is a copy that nobody needs after a crash of the host */

@@ -116,6 +116,8 @@ static int boot_failed(Watch *w, const char *fmt, ...) {
 static int decide(Watch *w) {
         const GuestReport *report = &w->result->report;
 
+        if (report->complete && w->options->keys && !report->secure_boot)
+                return boot_failed(w, "it came up, but with Secure Boot off");
         if (report->complete)
                 return report->boot_complete ? 1 : boot_failed(w, "boot-complete.target was not reached");
         if (report->emergency)
@@ -304,6 +306,7 @@ static void fill_machine_options(MachineOptions *ret, const VmOptions *o, const 
         *ret = (MachineOptions){
                 .folder = f->path,
                 .firmware = firmware,
+                .secure_boot = o->keys,
                 .kvm = accelerator == VM_ACCELERATOR_KVM,
                 .disk = true,
                 .disposable = f->temporary,
@@ -368,6 +371,11 @@ static int boot_in(const VmOptions *o, VmFolder *f, VmResult *ret, Error *reterr
         int r;
 
         r = firmware_find(&firmware, reterr);
+        if (r >= 0 && o->keys && !firmware.secure_code) {
+                error_set(reterr, ENOENT, REFUSAL_MACHINE, "there is no OVMF with Secure Boot beside %s",
+                          firmware.code);
+                r = error_hint(reterr, "apt-get install ovmf");
+        }
         if (r >= 0)
                 r = accelerator_choose(o->accelerator, &firmware, &ret->accelerator, reterr);
         if (r >= 0)
