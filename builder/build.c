@@ -107,7 +107,7 @@ static int choose_version(Build *b, Error *reterr) {
                 b->version = xstrdup(b->recipe->version);
         else
                 b->version = version_next(b->epoch, existing);
-        return release_check_name(b->recipe->image_id, b->version, reterr);
+        return disk_check_labels(b->recipe->image_id, b->version, reterr);
 }
 
 static int choose_keys(Build *b, Error *reterr) {
@@ -437,22 +437,27 @@ static int write_manifests(Build *b, Error *reterr) {
         return r < 0 ? r : release_add_file(b->release, RELEASE_PACKAGES, reterr);
 }
 
+static int seal(Build *b, Error *reterr) {
+        const SealContext c = { .recipe = b->recipe,
+                                .lock = b->lock,
+                                .store = b->store,
+                                .mode = b->mode,
+                                .tools = b->tools,
+                                .keys = b->keys,
+                                .version = b->version,
+                                .epoch = b->epoch,
+                                .usr_epoch = b->epoch + version_ordinal(b->version),
+                                .workers = (unsigned) b->opt->workers,
+                                .initrd_key = &b->steps.steps[STEP_INITRD].key,
+                                .initrd_cached = b->steps.steps[STEP_INITRD].cached,
+                                .use_cache = !b->opt->no_cache,
+                                .disk = !b->opt->no_disk,
+                                .progress = b->opt->progress };
+
+        return seal_tree(&c, b->tree, b->kernel, b->release, reterr);
+}
+
 static int run_stages(Build *b, Error *reterr) {
-        const SealContext seal = { .recipe = b->recipe,
-                                   .lock = b->lock,
-                                   .store = b->store,
-                                   .mode = b->mode,
-                                   .tools = b->tools,
-                                   .keys = b->keys,
-                                   .version = b->version,
-                                   .epoch = b->epoch,
-                                   .usr_epoch = b->epoch + version_ordinal(b->version),
-                                   .workers = (unsigned) b->opt->workers,
-                                   .initrd_key = &b->steps.steps[STEP_INITRD].key,
-                                   .initrd_cached = b->steps.steps[STEP_INITRD].cached,
-                                   .use_cache = !b->opt->no_cache,
-                                   .disk = !b->opt->no_disk,
-                                   .progress = b->opt->progress };
         int r;
 
         r = install_unpack(b->store, b->lock, LOCK_FOR_TOOLS, b->opt->progress, &b->tools, reterr);
@@ -463,7 +468,7 @@ static int run_stages(Build *b, Error *reterr) {
         if (r >= 0)
                 r = write_manifests(b, reterr);
         if (r >= 0)
-                r = seal_tree(&seal, b->tree, b->kernel, b->release, reterr);
+                r = seal(b, reterr);
         if (r >= 0)
                 r = release_write(b->release, reterr);
         return r;

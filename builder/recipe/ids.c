@@ -9,6 +9,18 @@
 #define DYNAMIC_LAST 999
 #define ID_LAST 65534
 
+/* Numbers that the kernel and everything else knows; nobody else may have them. */
+static const struct {
+        IdKind kind;
+        const char *name;
+        uint32_t id;
+} fixed[] = {
+        { ID_USER, "root", 0 },
+        { ID_GROUP, "root", 0 },
+        { ID_USER, "nobody", 65534 },
+        { ID_GROUP, "nogroup", 65534 },
+};
+
 static const char *const kind_names[_ID_KIND_MAX] = { [ID_USER] = "user", [ID_GROUP] = "group" };
 
 Ids *ids_free(Ids *ids) {
@@ -57,6 +69,14 @@ static bool name_is_valid(const char *name) {
         return true;
 }
 
+/* Whether the name and the number may belong together. */
+static bool is_allowed(IdKind kind, const char *name, uint32_t id) {
+        for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
+                if (fixed[i].kind == kind && streq(fixed[i].name, name) != (fixed[i].id == id))
+                        return false;
+        return true;
+}
+
 static int bad_line(const char *what, unsigned line, Error *reterr, const char *why) {
         error_set(reterr, EBADMSG, REFUSAL_BAD_SYNTAX, "%s:%u: %s", what, line, why);
         return error_hint(
@@ -85,6 +105,8 @@ static int parse_line(Ids *ids, char *line, const char *what, unsigned number, E
                 return bad_line(what, number, reterr, "not an account name");
         if (!parse_u64(words[2], &id) || id > ID_LAST)
                 return bad_line(what, number, reterr, "not a number from 0 to 65534");
+        if (!is_allowed(kind, words[1], (uint32_t) id))
+                return bad_line(what, number, reterr, "root is 0, nobody and nogroup are 65534, and nobody else is");
         if (ids_find(ids, kind, words[1]))
                 return bad_line(what, number, reterr, "this name stands here twice");
         if (find_id(ids, kind, (uint32_t) id))
@@ -115,13 +137,16 @@ int ids_parse(const char *text, const char *what, Ids **ret, Error *reterr) {
 
 int ids_read(const char *recipe_folder, Ids **ret, Error *reterr) {
         _cleanup_free_ char *path = path_join(recipe_folder, IDS_FILE_NAME), *text = NULL;
+        size_t size;
         int r;
 
         if (!io_exists(AT_FDCWD, path)) {
                 *ret = xnew(Ids, 1);
                 return 0;
         }
-        r = io_read_file(AT_FDCWD, path, IDS_FILE_SIZE_MAX, &text, NULL, reterr);
+        r = io_read_file(AT_FDCWD, path, IDS_FILE_SIZE_MAX, &text, &size, reterr);
+        if (r >= 0 && strlen(text) != size)
+                r = error_set(reterr, EBADMSG, REFUSAL_BAD_SYNTAX, "%s holds a NUL byte", path);
         return r < 0 ? r : ids_parse(text, path, ret, reterr);
 }
 
@@ -157,9 +182,34 @@ int ids_write(const Ids *ids, const char *recipe_folder, Error *reterr) {
         return io_replace_file(AT_FDCWD, path, text, strlen(text), 0644, reterr);
 }
 
+static bool is_free(const Ids *ids, IdKind kind, const char *name, uint32_t id) {
+        return id <= ID_LAST && is_allowed(kind, name, id) && !find_id(ids, kind, id);
+}
+
+/* Static numbers (below 100) mean the same on every Debian, so they come first; then that user and group of one name
+ * have one number; then what the package's script chose. */
+static bool choose(const Ids *ids, IdKind kind, const char *name, uint32_t preferred, uint32_t *ret) {
+        const IdEntry *twin = ids_find(ids, kind == ID_USER ? ID_GROUP : ID_USER, name);
+
+        for (size_t i = 0; i < ELEMENTSOF(fixed); i++)
+                if (fixed[i].kind == kind && streq(fixed[i].name, name)) {
+                        *ret = fixed[i].id;
+                        return !find_id(ids, kind, fixed[i].id);
+                }
+        if (preferred < DYNAMIC_FIRST && is_free(ids, kind, name, preferred))
+                *ret = preferred;
+        else if (twin && twin->id >= DYNAMIC_FIRST && is_free(ids, kind, name, twin->id))
+                *ret = twin->id;
+        else if (is_free(ids, kind, name, preferred))
+                *ret = preferred;
+        else
+                return false;
+        return true;
+}
+
 int ids_assign(Ids *ids, IdKind kind, const char *name, uint32_t preferred, uint32_t *ret, Error *reterr) {
-        const IdEntry *known = ids_find(ids, kind, name),
-                      *twin = ids_find(ids, kind == ID_USER ? ID_GROUP : ID_USER, name);
+        const IdEntry *known = ids_find(ids, kind, name);
+        uint32_t id;
 
         if (known) {
                 *ret = known->id;
@@ -169,23 +219,20 @@ int ids_assign(Ids *ids, IdKind kind, const char *name, uint32_t preferred, uint
                 return error_set(reterr, EINVAL, REFUSAL_IDS, "\"%s\" is not an account name", name);
         if (ids->n_entries >= IDS_MAX)
                 return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "more than %d accounts", IDS_MAX);
-        if (twin && !find_id(ids, kind, twin->id))
-                preferred = twin->id;
-        if (preferred <= ID_LAST && !find_id(ids, kind, preferred)) {
-                add(ids, kind, name, preferred, true);
-                *ret = preferred;
-                return 0;
-        }
-        for (uint32_t id = DYNAMIC_LAST; id >= DYNAMIC_FIRST; id--)
+        if (!choose(ids, kind, name, preferred, &id)) {
                 /* Free for both kinds, so that the account's twin can follow. */
-                if (!find_id(ids, ID_USER, id) && !find_id(ids, ID_GROUP, id)) {
-                        add(ids, kind, name, id, true);
-                        *ret = id;
-                        return 0;
+                for (id = DYNAMIC_LAST; id >= DYNAMIC_FIRST; id--)
+                        if (!find_id(ids, ID_USER, id) && !find_id(ids, ID_GROUP, id))
+                                break;
+                if (id < DYNAMIC_FIRST) {
+                        error_set(reterr, ENOSPC, REFUSAL_IDS, "no number from %d to %d is left for %s %s",
+                                  DYNAMIC_FIRST, DYNAMIC_LAST, kind_names[kind], name);
+                        return error_hint(reterr, "Give it one by hand in ids.lock.");
                 }
-        error_set(reterr, ENOSPC, REFUSAL_IDS, "no number from %d to %d is left for %s %s", DYNAMIC_FIRST, DYNAMIC_LAST,
-                  kind_names[kind], name);
-        return error_hint(reterr, "Give it one by hand in ids.lock.");
+        }
+        add(ids, kind, name, id, true);
+        *ret = id;
+        return 0;
 }
 
 char *ids_changes(const Ids *ids) {

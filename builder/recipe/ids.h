@@ -40,9 +40,10 @@ int ids_write(const Ids *ids, const char *recipe_folder, Error *reterr);
 const IdEntry *ids_find(const Ids *ids, IdKind kind, const char *name);
 bool ids_has_uid(const Ids *ids, uint32_t id);
 bool ids_has_gid(const Ids *ids, uint32_t id);
-/* The number of a name. A name that is new gets the number the other kind's account of that name has, else the
- * preferred one, if free; else, for system accounts, the highest free one from 999 down. REFUSAL_IDS if none is free.
- */
+/* The number of a name. A name that is new gets the preferred number if that is a static one (below 100) and free, else
+ * the number of the other kind's account of that name, else the preferred one, if free; else, for system accounts, the
+ * highest free one from 999 down. root is always 0, nobody and nogroup 65534, and nobody else is. REFUSAL_IDS if none
+ * is free. */
 int ids_assign(Ids *ids, IdKind kind, const char *name, uint32_t preferred, uint32_t *ret, Error *reterr);
 /* What was added since reading, one line each; NULL if nothing. */
 char *ids_changes(const Ids *ids);

@@ -10,6 +10,7 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "deb.h"
 #include "install.h"
@@ -222,10 +223,9 @@ static int script_failed(const char *output, Error *reterr) {
                         "--debug.");
 }
 
-static int run_dpkg(Install *i, Sandbox *s, char *const *arguments, Error *reterr) {
-        static const char *const options[] = {
-                "dpkg", "--force-unsafe-io", "--force-confdef", "--force-confnew", "--force-depends", "--no-debsig"
-        };
+static int run_dpkg(Install *i, Sandbox *s, char *const *arguments, char **ret_output, Error *reterr) {
+        static const char *const options[] = { "dpkg", "--force-unsafe-io", "--force-confdef", "--force-confnew",
+                                               "--no-debsig" };
         static const char *const env[] = { "INITRD=No", "DPKG_COLORS=never", NULL };
         _cleanup_strv_free_ char **argv = NULL;
         _cleanup_free_ char *output = NULL;
@@ -244,12 +244,18 @@ static int run_dpkg(Install *i, Sandbox *s, char *const *arguments, Error *reter
                                     .userdata = i,
                             },
                             &output, reterr);
-        return r < 0 && output ? script_failed(output, reterr) : r;
+        if (r < 0 && output)
+                r = script_failed(output, reterr);
+        if (ret_output)
+                *ret_output = TAKE_PTR(output);
+        return r;
 }
 
 static int unpack_round(Install *i, Sandbox *s, unsigned round, Error *reterr) {
         _cleanup_strv_free_ char **arguments = NULL;
 
+        /* Pre-Depends are met by the rounds; other dependencies only count when it comes to configuring. */
+        strv_extend(&arguments, "--force-depends");
         strv_extend(&arguments, "--unpack");
         for (size_t k = 0; k < i->n_packages; k++)
                 if (i->rounds[k] == round) {
@@ -257,13 +263,22 @@ static int unpack_round(Install *i, Sandbox *s, unsigned round, Error *reterr) {
 
                         strv_extendf(&arguments, "/run/sealab-store/%s", startswith(object, "sha256/") ?: object);
                 }
-        return run_dpkg(i, s, arguments, reterr);
+        return run_dpkg(i, s, arguments, NULL, reterr);
 }
 
-static int configure_all(Install *i, Sandbox *s, Error *reterr) {
+/* Before the last round some packages wait for others that are not unpacked yet; dpkg leaves those alone and says so by
+ * its exit status. A script that failed is another matter. */
+static int configure_pending(Install *i, Sandbox *s, bool last, Error *reterr) {
         static const char *const arguments[] = { "--configure", "--pending", NULL };
+        _cleanup_free_ char *output = NULL;
+        int r;
 
-        return run_dpkg(i, s, (char *const *) arguments, reterr);
+        r = run_dpkg(i, s, (char *const *) arguments, &output, reterr);
+        if (r < 0 && !last && output && !strstr(output, "subprocess returned error")) {
+                error_done(reterr);
+                return 0;
+        }
+        return r;
 }
 
 static int check_complete(Sandbox *s, Error *reterr) {
@@ -288,7 +303,7 @@ static int inside(Sandbox *s, void *userdata, Error *reterr) {
         for (unsigned round = 0; r >= 0 && round < i->n_rounds; round++) {
                 r = unpack_round(i, s, round, reterr);
                 if (r >= 0)
-                        r = configure_all(i, s, reterr);
+                        r = configure_pending(i, s, round + 1 == i->n_rounds, reterr);
         }
         if (r >= 0)
                 r = check_complete(s, reterr);
@@ -354,6 +369,24 @@ static int write_entry(struct archive *out, struct archive_entry *entry, Error *
         return 0;
 }
 
+/* libarchive would turn access control lists into text of its own; as extended attributes they pass through unchanged.
+ */
+static int add_acls(struct archive_entry *entry, Error *reterr) {
+        static const char *const names[] = { "system.posix_acl_access", "system.posix_acl_default" };
+        uint8_t value[4096];
+
+        for (size_t k = 0; k < ELEMENTSOF(names); k++) {
+                ssize_t n = lgetxattr(archive_entry_pathname(entry), names[k], value, sizeof(value));
+
+                if (n > 0)
+                        archive_entry_xattr_add_entry(entry, names[k], value, (size_t) n);
+                else if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+                        return error_errno(reterr, errno, "cannot read the access control list of %s",
+                                           archive_entry_pathname(entry));
+        }
+        return 0;
+}
+
 int install_stream_folder(const char *path, int fd, Error *reterr) {
         _cleanup_(archive_read_freep) struct archive *disk = archive_read_disk_new();
         _cleanup_(archive_write_freep) struct archive *out = archive_write_new();
@@ -362,7 +395,8 @@ int install_stream_folder(const char *path, int fd, Error *reterr) {
         int r;
 
         archive_read_disk_set_symlink_physical(disk);
-        archive_read_disk_set_behavior(disk, ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS | ARCHIVE_READDISK_NO_FFLAGS);
+        archive_read_disk_set_behavior(disk, ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS | ARCHIVE_READDISK_NO_FFLAGS |
+                                                     ARCHIVE_READDISK_NO_ACL);
         if (archive_read_disk_open(disk, path) != ARCHIVE_OK)
                 return archive_failed(disk, path, reterr);
         archive_write_set_format_pax_restricted(out);
@@ -384,6 +418,9 @@ int install_stream_folder(const char *path, int fd, Error *reterr) {
                 /* API file systems of the sandbox are folders to the target, empty ones. */
                 if (archive_entry_filetype(entry) == AE_IFSOCK)
                         continue;
+                r = add_acls(entry, reterr);
+                if (r < 0)
+                        return r;
                 _cleanup_free_ char *inside_path = xasprintf(".%s", archive_entry_pathname(entry) + prefix);
                 archive_entry_copy_sourcepath(entry, archive_entry_pathname(entry));
                 archive_entry_set_pathname(entry, inside_path);
@@ -499,6 +536,7 @@ int install_packages(const InstallOptions *opt, Tree **ret, Error *reterr) {
 }
 
 int install_unpack(Store *store, const Lock *lock, LockPurpose purpose, Progress *progress, Tree **ret, Error *reterr) {
+        static const char *const links[] = { "bin", "sbin", "lib", "lib64" };
         _cleanup_(tree_freep) Tree *t = NULL;
         int r;
 
@@ -514,6 +552,13 @@ int install_unpack(Store *store, const Lock *lock, LockPurpose purpose, Progress
                         r = deb_read(fd, p->name, t, "", DEB_MERGE_USR, NULL, reterr);
                 if (r < 0)
                         return error_prefix(reterr, "%s %s", p->name, p->version);
+        }
+        /* Programs name their loader by /lib64; in a whole system base-files brings the link. */
+        for (size_t k = 0; r >= 0 && k < ELEMENTSOF(links); k++) {
+                _cleanup_free_ char *path = path_join("/", links[k]), *target = path_join("usr", links[k]);
+
+                if (!tree_lookup(t, path))
+                        r = tree_add_symlink(t, path, &(NodeAttributes){ .mode = 0777 }, target, NULL, reterr);
         }
         if (r < 0)
                 return r;

@@ -27,6 +27,7 @@
 
 #define WORKSPACE "/work"
 #define HOST "/host"
+#define SANDBOX_SIGNALLED 128
 
 const char *sandbox_mode_name(SandboxMode mode) {
         switch (mode) {
@@ -218,7 +219,7 @@ _noreturn_ static void outer_main(SandboxMode mode, SandboxFunc inside, void *us
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)
                         _exit(1);
-        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : SANDBOX_SIGNALLED + WTERMSIG(status));
 }
 
 /* Ids 0-65535 inside are the subordinate ones; 65536 inside is the user, so that the user's own files (a store below a
@@ -337,6 +338,12 @@ int sandbox_run(SandboxMode mode, SandboxFunc inside, SandboxReadFunc reader, vo
         /* What went wrong inside comes first: a reader that fails then fails because of it. */
         if (*line)
                 return error_from_line(line, reterr);
+        /* SANDBOX_SIGNALLED + n: the worker died of signal n. SIGPIPE only means that the reader gave up first. */
+        if (WIFEXITED(status) && WEXITSTATUS(status) > SANDBOX_SIGNALLED &&
+            WEXITSTATUS(status) != SANDBOX_SIGNALLED + SIGPIPE)
+                return error_set(reterr, EIO, REFUSAL_SYSTEM, "the sandbox was stopped by signal %d (%s)",
+                                 WEXITSTATUS(status) - SANDBOX_SIGNALLED,
+                                 strsignal(WEXITSTATUS(status) - SANDBOX_SIGNALLED));
         if (read_result < 0)
                 return error_move(reterr, &read_error);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)

@@ -69,16 +69,35 @@ static int apply_os_release(Tree *t, const Recipe *recipe, const char *version, 
 /* ---- locale, keyboard, name, time
  * --------------------------------------------------------------------------------------- */
 
+/* Debian's tmpfiles lines force /etc/vconsole.conf to be a link to default/keyboard, so that is where both the
+ * console's and X's layout stand. A package's own file is left alone unless the recipe says something. */
+static int apply_keymap(Tree *t, const Recipe *recipe, int64_t epoch, Error *reterr) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        if (recipe->keymap)
+                text = xasprintf("KEYMAP=%s\nXKBLAYOUT=%.*s\n", recipe->keymap, (int) strcspn(recipe->keymap, "-_"),
+                                 recipe->keymap);
+        else if (tree_lookup(t, "/etc/default/keyboard"))
+                return 0;
+        else
+                text = xstrdup("# The kernel's own layout. Set Keymap= in the recipe, or use localectl.\n");
+        r = put(t, "/etc/default/keyboard", epoch, text, reterr);
+        if (r < 0)
+                return r;
+        (void) tree_remove(t, "/etc/vconsole.conf");
+        return tree_add_symlink(t, "/etc/vconsole.conf", &(NodeAttributes){ .mode = 0777, .mtime = epoch },
+                                "default/keyboard", NULL, reterr);
+}
+
 static int apply_locale(Tree *t, const Recipe *recipe, int64_t epoch, Error *reterr) {
-        _cleanup_free_ char *locale = xasprintf("LANG=%s\n", recipe->locale), *keymap = NULL, *hostname = NULL,
-                            *zone = NULL, *zone_path = NULL;
+        _cleanup_free_ char *locale = xasprintf("LANG=%s\n", recipe->locale), *hostname = NULL, *zone = NULL,
+                            *zone_path = NULL;
         int r;
 
         r = put(t, "/etc/locale.conf", epoch, locale, reterr);
-        if (r >= 0 && recipe->keymap) {
-                keymap = xasprintf("KEYMAP=%s\n", recipe->keymap);
-                r = put(t, "/etc/vconsole.conf", epoch, keymap, reterr);
-        }
+        if (r >= 0)
+                r = apply_keymap(t, recipe, epoch, reterr);
         if (r >= 0 && recipe->hostname) {
                 hostname = xasprintf("%s\n", recipe->hostname);
                 r = put(t, "/etc/hostname", epoch, hostname, reterr);
