@@ -26,10 +26,11 @@
 
 typedef struct Install {
         const InstallOptions *opt;
-        const LockPackage **packages; /* those for the image, essential ones first */
+        const LockPackage **packages; /* those for the image */
         size_t n_packages, n_essential;
-        char **pre_depends; /* parallel to packages: the control field, "" if none */
-        unsigned *rounds;   /* parallel: when it may be unpacked; 0 = essential */
+        bool *essential;             /* parallel to packages: essential, or needed by one that is */
+        PackageRelations *relations; /* parallel: control fields, owned here */
+        unsigned *rounds;            /* parallel: when it may be unpacked; 0 = essential */
         unsigned n_rounds;
         Tree *bootstrap; /* the essential packages' files */
         Tree *result;    /* filled by the parent from the stream */
@@ -37,9 +38,13 @@ typedef struct Install {
 } Install;
 
 static void install_done(Install *i) {
-        for (size_t k = 0; i->pre_depends && k < i->n_packages; k++)
-                free(i->pre_depends[k]);
-        free(i->pre_depends);
+        for (size_t k = 0; i->relations && k < i->n_packages; k++) {
+                free((char *) i->relations[k].pre_depends);
+                free((char *) i->relations[k].depends);
+                free((char *) i->relations[k].provides);
+        }
+        free(i->relations);
+        free(i->essential);
         free(i->rounds);
         free(i->packages);
         tree_free(i->bootstrap);
@@ -49,64 +54,78 @@ static void install_done(Install *i) {
 /* ---- before the sandbox: what is there, in what order ---------------------------------------------------------------
  */
 
-static int compare_essential_first(const void *a, const void *b) {
-        const LockPackage *x = *(const LockPackage *const *) a, *y = *(const LockPackage *const *) b;
-
-        if (x->essential != y->essential)
-                return x->essential ? -1 : 1;
-        return strcmp(x->name, y->name) ?: strcmp(x->architecture, y->architecture);
+static char *field_or_empty(const DebFile *control, const char *name) {
+        return deb_field(control ? control->data : "", name) ?: xstrdup("");
 }
 
-static int read_package(Install *i, size_t k, Error *reterr) {
+/* Only the control file; the store's copy is checked against the lock on the way. */
+static int read_control(Install *i, size_t k, Error *reterr) {
         const LockPackage *p = i->packages[k];
         _cleanup_deb_control_ DebControl control = {};
-        const DebFile *text;
         _cleanup_close_ int fd = -EBADF;
+        const DebFile *text;
         int r;
 
         r = store_open_verified(i->opt->store, &p->sha256, p->size, &fd, reterr);
-        if (r < 0)
-                return error_prefix(reterr, "%s %s", p->name, p->version);
-        r = deb_read(fd, p->name, p->essential ? i->bootstrap : NULL, "", DEB_MERGE_USR, &control, reterr);
+        if (r >= 0)
+                r = deb_read(fd, p->name, NULL, "", 0, &control, reterr);
         if (r < 0)
                 return error_prefix(reterr, "%s %s", p->name, p->version);
         text = deb_control_file(&control, "control");
-        i->pre_depends[k] = deb_field(text ? text->data : "", "Pre-Depends") ?: xstrdup("");
+        i->relations[k] = (PackageRelations){ .name = p->name,
+                                              .pre_depends = field_or_empty(text, "Pre-Depends"),
+                                              .depends = field_or_empty(text, "Depends"),
+                                              .provides = field_or_empty(text, "Provides") };
+        i->essential[k] = p->essential;
         progress_advance(i->opt->progress, p->size);
         return 0;
+}
+
+static int unpack_essential(Install *i, Error *reterr) {
+        int r;
+
+        r = tree_new(NULL, &i->bootstrap, reterr);
+        for (size_t k = 0; r >= 0 && k < i->n_packages; k++) {
+                const LockPackage *p = i->packages[k];
+                _cleanup_close_ int fd = -EBADF;
+
+                if (!i->essential[k])
+                        continue;
+                r = store_open_verified(i->opt->store, &p->sha256, p->size, &fd, reterr);
+                if (r >= 0)
+                        r = deb_read(fd, p->name, i->bootstrap, "", DEB_MERGE_USR, NULL, reterr);
+                if (r < 0)
+                        return error_prefix(reterr, "%s %s", p->name, p->version);
+        }
+        return r;
 }
 
 static int read_packages(Install *i, Error *reterr) {
         const Lock *lock = i->opt->lock;
         uint64_t total = 0;
-        int r;
+        int r = 0;
 
         i->packages = xnew(const LockPackage *, lock->n_packages);
         for (size_t k = 0; k < lock->n_packages; k++)
                 if (lock->packages[k].purpose & LOCK_FOR_IMAGE) {
                         i->packages[i->n_packages++] = &lock->packages[k];
-                        i->n_essential += lock->packages[k].essential;
                         total += lock->packages[k].size;
                 }
-        if (i->n_essential == 0)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the lock holds no essential packages");
-        qsort(i->packages, i->n_packages, sizeof(i->packages[0]), compare_essential_first);
-        i->pre_depends = xnew(char *, i->n_packages);
+        i->relations = xnew(PackageRelations, i->n_packages);
+        i->essential = xnew(bool, i->n_packages);
         i->rounds = xnew(unsigned, i->n_packages);
-
         progress_total(i->opt->progress, total);
-        r = tree_new(NULL, &i->bootstrap, reterr);
         for (size_t k = 0; r >= 0 && k < i->n_packages; k++)
-                r = read_package(i, k, reterr);
+                r = read_control(i, k, reterr);
         if (r < 0)
                 return r;
-
-        _cleanup_free_ const char **names = xnew(const char *, i->n_packages);
+        predepends_close(i->relations, i->n_packages, i->essential);
         for (size_t k = 0; k < i->n_packages; k++)
-                names[k] = i->packages[k]->name;
-        i->n_rounds = predepends_rounds(names, (const char *const *) i->pre_depends, i->n_packages, i->n_essential,
-                                        i->rounds);
-        return 0;
+                i->n_essential += i->essential[k];
+        if (i->n_essential == 0)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the lock holds no essential packages");
+        i->n_rounds = predepends_rounds(i->relations, i->n_packages, i->essential, i->rounds);
+        return unpack_essential(i, reterr);
 }
 
 /* ---- inside the sandbox

@@ -6,8 +6,16 @@
 
 #include "util.h"
 
-/* names and fields are parallel; the first n_essential packages make round 0. Alternatives ("a | b") are met by
- * whichever of them is present; versions are the lock's business. Names that are not present are passed over
- * (essential, or virtual). Cycles end in one round. Returns the number of rounds. */
-unsigned predepends_rounds(const char *const *names, const char *const *fields, size_t n, size_t n_essential,
-                           unsigned *ret_rounds);
+/* What a package says about others; all borrowed, "" where it says nothing. */
+typedef struct PackageRelations {
+        const char *name, *pre_depends, *depends, *provides;
+} PackageRelations;
+
+/* Marks, beside those marked already (Essential: yes), everything they need to run: dependencies of dependencies,
+ * through Provides where nothing has the name itself. */
+void predepends_close(const PackageRelations *packages, size_t n, bool *marked);
+
+/* Essential packages make round 0. Alternatives ("a | b") are met by whichever of them is present; versions are the
+ * lock's business. Names that are not present are passed over. Cycles end in one round. Returns the number of rounds.
+ */
+unsigned predepends_rounds(const PackageRelations *packages, size_t n, const bool *essential, unsigned *ret_rounds);
