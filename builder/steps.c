@@ -111,7 +111,7 @@ static void compute_packages(const StepsContext *c, Steps *s) {
 
 int steps_compute(const StepsContext *c, Steps *ret, Error *reterr) {
         static const char *const finish_sections[] = {
-                "Image", "OsRelease", "Content", "Units", "Gate", "Update", NULL
+                "Image", "OsRelease", "Content", "Units", "Gate", "Update", "Disk", NULL
         };
         static const char *const initrd_sections[] = { "Initrd", "Kernel", "Disk", NULL };
         static const char *const image_sections[] = { "Usr", NULL }, *const disk_sections[] = { "Disk", NULL };

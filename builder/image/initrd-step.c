@@ -82,7 +82,8 @@ static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, E
                                   .os_release = os_release,
                                   .group = group,
                                   .modules = c->recipe->initrd_modules,
-                                  .packages = c->recipe->initrd_packages };
+                                  .packages = c->recipe->initrd_packages,
+                                  .root_format = c->recipe->root_format };
         r = initrd_collect(&o, pool, &initrd, reterr);
         if (r >= 0)
                 r = settle_depmod(&settle, initrd, kernel, reterr);

@@ -370,6 +370,7 @@ static void note_tools(const SealContext *c, Release *release) {
         release_set_tool(release, "sealab", SEALAB_VERSION);
         release_set_tool(release, "liberofs", SEALAB_EROFS_VERSION);
         release_set_tool(release, "lz4", SEALAB_LZ4_VERSION);
+        release_set_tool(release, "zstd", SEALAB_ZSTD_VERSION);
         if (systemd)
                 release_set_tool(release, "systemd-boot", systemd->version);
 }

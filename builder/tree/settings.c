@@ -246,6 +246,21 @@ static int apply_default_target(Tree *t, const Recipe *recipe, int64_t epoch, Er
                                 &(NodeAttributes){ .mode = 0777, .mtime = epoch }, target, NULL, reterr);
 }
 
+/* repart.d(5): the root partition is the machine's own, made at its first boot behind the slots and grown when the disk
+ * does. Only this one is described, so that repart neither adds slots nor touches them. */
+static int apply_repart(Tree *t, const Recipe *recipe, int64_t epoch, Error *reterr) {
+        Node *folder = tree_lookup(t, "/usr/lib/repart.d");
+        _cleanup_free_ char *text = NULL;
+
+        for (size_t i = 0; folder && i < folder->n_children; i++)
+                if (endswith(folder->children[i]->name, ".conf"))
+                        return 0; /* the recipe describes the partitions itself */
+        text = xasprintf("# Made from [Disk] of the recipe.\n"
+                         "[Partition]\nType=root\nLabel=root\nFormat=%s\nSizeMinBytes=%" PRIu64 "\nFactoryReset=yes\n",
+                         recipe->root_format, recipe->root_size_min);
+        return put(t, "/usr/lib/repart.d/50-root.conf", epoch, text, reterr);
+}
+
 int settings_apply(Tree *t, const Recipe *recipe, const char *version, int64_t epoch, Error *reterr) {
         int r;
 
@@ -260,6 +275,8 @@ int settings_apply(Tree *t, const Recipe *recipe, const char *version, int64_t e
                 r = mask_units(t, recipe, epoch, reterr);
         if (r >= 0)
                 r = apply_default_target(t, recipe, epoch, reterr);
+        if (r >= 0)
+                r = apply_repart(t, recipe, epoch, reterr);
         if (r >= 0)
                 r = apply_shadow(t, recipe, epoch, reterr);
         return r;
