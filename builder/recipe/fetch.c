@@ -151,9 +151,11 @@ static int prepare_transfers(Fetch *f, Error *reterr) {
                 const LockPackage *p = f->missing[i];
                 char *const *uris = lock_mirrors_get(mirrors, p->suite);
 
-                if (!uris || !*uris)
-                        return error_set(reterr, ENOENT, REFUSAL_LOCK_STALE,
-                                         "%s comes from suite %s, which the recipe no longer names", p->name, p->suite);
+                if (!uris || !*uris) {
+                        error_set(reterr, ENOENT, REFUSAL_LOCK_STALE,
+                                  "%s comes from suite %s, which the recipe no longer names", p->name, p->suite);
+                        return error_hint(reterr, "Run \"sealab lock --update\".");
+                }
                 f->transfers[f->n_transfers++] = (Transfer){ .package = p,
                                                              .uris = uris,
                                                              .settings = mirrors->settings,
