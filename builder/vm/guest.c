@@ -77,10 +77,12 @@ static const char ssh_unit[] =
         "ExecStart=/usr/sbin/sshd -D -e -h /run/sealab-ssh/host_key -o PidFile=none -o StrictModes=no "
         "-o PermitRootLogin=prohibit-password -o AuthorizedKeysFile=/run/sealab-ssh/authorized_keys\n";
 
-static const char console_dropin[] =
-        "[Service]\n"
-        "ExecStart=\n"
-        "ExecStart=-/sbin/agetty --autologin root --keep-baud 115200,57600,38400 - vt220\n";
+/* The shell itself, for neither a getty nor login need be in the image, and root's password is locked. */
+static const char console_dropin[] = "[Service]\n"
+                                     "Environment=HOME=/root TERM=vt220\n"
+                                     "WorkingDirectory=/root\n"
+                                     "ExecStart=\n"
+                                     "ExecStart=-/bin/sh -c 'command -v bash >/dev/null && exec bash -l; exec sh -l'\n";
 
 /* In the initrd, too: without it a system that cannot find its /usr only looks slow. */
 static const char emergency_dropin[] = "[Service]\n"

@@ -173,6 +173,7 @@ static int catch_signals(Machine *m, Error *reterr) {
         sigemptyset(&wanted);
         sigaddset(&wanted, SIGINT);
         sigaddset(&wanted, SIGTERM);
+        sigaddset(&wanted, SIGHUP);
         if (sigprocmask(SIG_BLOCK, &wanted, &m->old_mask) < 0)
                 return error_errno(reterr, errno, "cannot block signals");
         m->signal_fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -57,8 +57,8 @@ typedef enum MachineState {
         MACHINE_BROKEN, /* QEMU failed, or its accelerator did */
 } MachineState;
 
-/* Looks for news for up to timeout_usec, earlier if the control channel says something. REFUSAL_CANCELLED on SIGINT or
- * SIGTERM. */
+/* Looks for news for up to timeout_usec, earlier if the control channel says something. REFUSAL_CANCELLED on SIGINT,
+ * SIGHUP or SIGTERM. */
 int machine_wait(Machine *m, uint64_t timeout_usec, MachineState *ret, Error *reterr);
 /* Why it is MACHINE_BROKEN: QEMU's own words; owned. */
 char *machine_complaint(Machine *m);

@@ -412,6 +412,7 @@ int vm_boot(const VmOptions *o, VmResult *ret, Error *reterr) {
         sigemptyset(&wanted);
         sigaddset(&wanted, SIGINT);
         sigaddset(&wanted, SIGTERM);
+        sigaddset(&wanted, SIGHUP);
         if (sigprocmask(SIG_BLOCK, &wanted, &old) < 0)
                 return error_errno(reterr, errno, "cannot block signals");
         r = vm_folder_open(o, &f, reterr);
