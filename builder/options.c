@@ -5,6 +5,16 @@
 
 #define HELP_COLUMN 26
 
+static const OptionSpec *find_in(const OptionSpec *options, size_t n, const char *name, size_t length, char letter) {
+        for (size_t i = 0; i < n; i++) {
+                if (letter && options[i].letter == letter)
+                        return &options[i];
+                if (!letter && strlen(options[i].name) == length && strncmp(options[i].name, name, length) == 0)
+                        return &options[i];
+        }
+        return NULL;
+}
+
 /* ---- help
  * ------------------------------------------------------------------------------------------------------------ */
 
@@ -55,22 +65,14 @@ char *options_help(const OptionTable *t, const VerbSpec *v) {
                 append_option(&b, &v->options[i]);
         buffer_puts(&b, "\nOptions of every verb:\n");
         for (size_t i = 0; i < t->n_common; i++)
-                append_option(&b, &t->common[i]);
+                /* A verb may give a common name a meaning of its own (build --version V). */
+                if (!find_in(v->options, v->n_options, t->common[i].name, strlen(t->common[i].name), 0))
+                        append_option(&b, &t->common[i]);
         return buffer_steal(&b);
 }
 
 /* ---- parsing
  * --------------------------------------------------------------------------------------------------------- */
-
-static const OptionSpec *find_in(const OptionSpec *options, size_t n, const char *name, size_t length, char letter) {
-        for (size_t i = 0; i < n; i++) {
-                if (letter && options[i].letter == letter)
-                        return &options[i];
-                if (!letter && strlen(options[i].name) == length && strncmp(options[i].name, name, length) == 0)
-                        return &options[i];
-        }
-        return NULL;
-}
 
 static const OptionSpec *find_option(const OptionTable *t, const VerbSpec *v, const char *name, size_t length,
                                      char letter) {
@@ -240,7 +242,8 @@ int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbS
                         only_arguments = true;
                 else if (streq(argv[i], "--help") || streq(argv[i], "-h"))
                         help = true;
-                else if (streq(argv[i], "--version") && !find_option(t, v, "version", 7, 0)) {
+                else if (streq(argv[i], "--version") &&
+                         !(v && find_in(v->options, v->n_options, "version", strlen("version"), 0))) {
                         printf("%s %s\n", t->program, SEALAB_VERSION);
                         return 1;
                 } else {
@@ -267,6 +270,7 @@ int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbS
         if (r < 0)
                 return r;
         *ret_verb = v;
-        *ret_arguments = TAKE_PTR(arguments);
+        /* Never NULL: verbs look at the first argument without asking whether there is one. */
+        *ret_arguments = arguments ? TAKE_PTR(arguments) : xnew(char *, 1);
         return 0;
 }

@@ -225,7 +225,8 @@ static int verify_reproducible(const char *folder, Error *reterr) {
 }
 
 static int verb_verify(char *const *a, Error *reterr) {
-        _cleanup_(progress_freep) Progress *progress = make_progress();
+        /* Its results are lines already; beside them only a line that rewrites itself is of use. */
+        _cleanup_(progress_freep) Progress *progress = isatty(STDERR_FILENO) ? make_progress() : NULL;
         const VerifyOptions o = { .keys = arg.keys, .json = arg.json, .progress = progress };
         int r;
 
