@@ -171,7 +171,7 @@ static void a_newer_format_says_what_to_do(void **state) {
         assert_true(lock_parse(newer, strlen(newer), "recipe.lock", &l, &e) < 0);
         assert_int_equal(e.id, REFUSAL_BAD_FORMAT);
         assert_non_null(strstr(e.message, "format 2"));
-        assert_non_null(strstr(e.hint, "lock --update"));
+        assert_non_null(strstr(e.hint, "sealab lock"));
 }
 
 static void a_missing_lock_says_what_to_do(void **state) {

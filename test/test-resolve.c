@@ -13,6 +13,7 @@
 #include "archive-fixture.h"
 #include "archive-index.h"
 #include "archive-signature.h"
+#include "archive-suite.h"
 
 static char *template_folder; /* one for all tests */
 
@@ -291,6 +292,51 @@ static void a_local_package_of_another_architecture_is_refused(void **state) {
         assert_int_equal(f->error.id, REFUSAL_BAD_VALUE);
 }
 
+/* apt refuses these first; here it is as if apt had let them pass. */
+static void our_own_checks_hold_without_those_of_apt(void **state) {
+        static const struct {
+                const char *script;
+                const char *keyring;
+                Refusal id; /* NONE: must be accepted */
+        } cases[] = {
+                { "true", "good.gpg", REFUSAL_NONE },
+                { "sed -i 's/^Size: ./Size: 9/' $p", "good.gpg", REFUSAL_HASH_MISMATCH },
+                { "echo >>$p", "good.gpg", REFUSAL_HASH_MISMATCH },
+                { "sed -i 's/^Suite: stable/Suite: trixie/' $r", "good.gpg", REFUSAL_BAD_SIGNATURE },
+                { "true", "wrong.gpg", REFUSAL_BAD_SIGNATURE },
+                { "sed -i '1,3d' $r", "good.gpg", REFUSAL_BAD_SIGNATURE },
+                { "rm $r", "good.gpg", REFUSAL_DOWNLOAD },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(fixture_freep) ArchiveFixture *f = fixture_new(template_folder, "");
+                _cleanup_free_ char *keyring = path_join(f->folder, cases[i].keyring);
+                AptIndex index = { .path = path_join(f->mirror, "dists/trixie/main/binary-amd64/Packages"),
+                                   .suite = (char *) "trixie",
+                                   .component = (char *) "main",
+                                   .name = (char *) "main/binary-amd64/Packages",
+                                   .release_path = path_join(f->mirror, "dists/trixie/InRelease") };
+                const AptIndexes indexes = { .items = &index, .n_items = 1 };
+                _cleanup_(archive_suite_done) ArchiveSuite suite = {};
+                int r;
+
+                fixture_runf(f, "r=mirror/dists/trixie/InRelease; p=mirror/dists/trixie/main/binary-amd64/Packages; %s",
+                             cases[i].script);
+                r = archive_suite_read("trixie",
+                                       &(ArchiveSuiteOptions){ .indexes = &indexes,
+                                                               .components = f->recipe->components,
+                                                               .architecture = "amd64",
+                                                               .keyring = keyring,
+                                                               .folder = f->folder },
+                                       &suite, &f->error);
+                if ((r >= 0) != (cases[i].id == REFUSAL_NONE) || f->error.id != cases[i].id)
+                        fail_msg("%s: %s: %s", cases[i].script, refusal_name(f->error.id),
+                                 f->error.message ?: "accepted");
+                free(index.path);
+                free(index.release_path);
+        }
+}
+
 static void mirrors_are_found_in_the_settings_of_apt(void **state) {
         static const char targets[] = "http://third.example/debian/|bookworm|main|Third\n"
                                       "http://pg.example/apt/|bookworm-pgdg|main|PG\n"
@@ -413,6 +459,7 @@ int main(void) {
                 cmocka_unit_test(a_newer_package_does_not_enter_a_lock_that_stands),
                 cmocka_unit_test(local_packages_win_and_enter_the_store),
                 cmocka_unit_test(a_local_package_of_another_architecture_is_refused),
+                cmocka_unit_test(our_own_checks_hold_without_those_of_apt),
                 cmocka_unit_test(mirrors_are_found_in_the_settings_of_apt),
                 cmocka_unit_test(clear_signed_texts_are_split_strictly),
                 cmocka_unit_test(only_good_signatures_count),

@@ -312,8 +312,8 @@ static int check_format(const json_t *document, const char *what, Error *reterr)
         error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT,
                   "%s has format %" JSON_INTEGER_FORMAT "; this sealab (%s) reads format %d", what, value,
                   SEALAB_VERSION, LOCK_FORMAT);
-        return error_hint(reterr, "Use the sealab that wrote it or a newer one. Or write it anew with this one: "
-                                  "\"sealab lock --update\" (package versions may change).");
+        return error_hint(reterr, "Use the sealab that wrote it or a newer one. Or move it away and write it anew with "
+                                  "this one: \"sealab lock\" (package versions may change).");
 }
 
 int lock_parse(const char *text, size_t size, const char *what, Lock **ret, Error *reterr) {

@@ -253,7 +253,7 @@ int lock_check_recipe(const Lock *l, const Recipe *r, Error *reterr) {
         difference = describe_difference(l, r);
         error_set(reterr, ESTALE, REFUSAL_LOCK_STALE, "%s of %s was made for the recipe as it was before: %s",
                   LOCK_FILE_NAME, r->path, difference);
-        return error_hint(reterr, "Run \"sealab lock %s\" with the network and commit the new %s.", r->path,
+        return error_hint(reterr, "Run \"sealab lock --update %s\" with the network and commit the new %s.", r->path,
                           LOCK_FILE_NAME);
 }
 
