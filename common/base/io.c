@@ -128,8 +128,17 @@ static int copy_data(int from_fd, uint64_t from, int to_fd, uint64_t to, uint64_
 }
 
 int io_copy_range(int from_fd, uint64_t from_offset, int to_fd, uint64_t to_offset, uint64_t size, Error *reterr) {
-        uint64_t end = from_offset + size, position = from_offset;
+        uint64_t end, position = from_offset;
+        struct stat st;
 
+        if (fstat(from_fd, &st) < 0)
+                return error_errno(reterr, errno, "cannot read");
+        if (__builtin_add_overflow(from_offset, size, &end))
+                return error_errno(reterr, EOVERFLOW, "cannot read");
+        /* What lies behind the end of a file looks like a hole to lseek(). */
+        if (S_ISREG(st.st_mode) && end > (uint64_t) st.st_size)
+                return error_set(reterr, EIO, REFUSAL_BAD_FORMAT, "the file ends %" PRIu64 " bytes too early",
+                                 end - (uint64_t) st.st_size);
         while (position < end) {
                 off_t data = lseek(from_fd, (off_t) position, SEEK_DATA), hole;
                 int r;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "io.h"
@@ -45,6 +47,9 @@ _noreturn_ static void child_main(char *const *argv, const ProcessOptions *opt, 
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
                 _exit(127);
+        /* What this process was started with (a make's job server, a terminal's log) is not the child's business. At
+         * exec, so that before_exec() may still use what its caller opened. */
+        (void) syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
         if (opt->cwd && chdir(opt->cwd) < 0) {
                 fprintf(stderr, "cannot enter %s: %m\n", opt->cwd);
                 _exit(127);

@@ -189,7 +189,7 @@ char *strv_join(char *const *l, const char *separator) {
         _cleanup_buffer_ Buffer b = {};
 
         STRV_FOREACH (s, l) {
-                if (b.size > 0)
+                if (s != l)
                         buffer_puts(&b, separator);
                 buffer_puts(&b, *s);
         }
