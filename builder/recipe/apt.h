@@ -81,7 +81,7 @@ typedef struct AptPlan {
 void apt_plan_done(AptPlan *p);
 /* What apt would install on an empty system to have these packages. REFUSAL_UNRESOLVABLE with apt's reasons. */
 int apt_root_plan(const AptRoot *a, char *const *packages, bool recommends, AptPlan *ret, Error *reterr);
-/* Takes "Inst NAME (VERSION ORIGIN [ARCHITECTURE])" lines out of apt's output. */
+/* Takes "'URI' NAME_VERSION_ARCHITECTURE.deb SIZE DIGEST" lines out of apt's output. */
 int apt_plan_parse(const char *output, AptPlan *ret, Error *reterr);
 
 /* Percent-encodes what may not stand in a URI's path as it is. */
