@@ -4,7 +4,6 @@
  * own. What a stage makes on disk goes into the hidden release folder, so a stop at any moment leaves the output folder
  * as it was. */
 
-#include <archive.h>
 #include <dirent.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -186,19 +185,6 @@ static int check_inputs(Build *b, Error *reterr) {
 /* ---- the tree
  * ---------------------------------------------------------------------------------------------------------------- */
 
-static void archive_read_freep(struct archive **a) {
-        archive_read_free(*a);
-}
-
-static int import_cached(Tree *t, int fd, Error *reterr) {
-        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
-
-        archive_read_support_format_tar(a);
-        if (archive_read_open_fd(a, fd, 1 << 20) != ARCHIVE_OK)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "a cached tree is damaged: run \"sealab gc\"");
-        return tree_import_archive(t, "", a, TREE_IMPORT_DEVICES, NULL, reterr);
-}
-
 static int load_cached_tree(Build *b, StepId step, Tree **ret, Error *reterr) {
         _cleanup_(tree_freep) Tree *t = NULL;
         _cleanup_close_ int fd = -EBADF;
@@ -209,7 +195,9 @@ static int load_cached_tree(Build *b, StepId step, Tree **ret, Error *reterr) {
                 return r;
         r = tree_new(NULL, &t, reterr);
         if (r >= 0)
-                r = import_cached(t, fd, reterr);
+                r = tree_import_stream(t, fd, TREE_IMPORT_DEVICES, reterr);
+        if (r < 0 && reterr && reterr->id == REFUSAL_BAD_FORMAT)
+                return error_hint(reterr, "A tree in the store's cache is damaged; --no-cache makes it anew.");
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(t);

@@ -11,6 +11,7 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -260,6 +261,77 @@ static void archive_gives_back_an_equal_tree(void **state) {
         assert_memory_equal(x, y, n_x);
 }
 
+/* A child writes the archive and then padding, as much as a tape's last block may have. */
+static pid_t start_writer(Tree *t, size_t padding, int *ret_fd) {
+        int p[2];
+        pid_t pid;
+
+        assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                _cleanup_free_ char *zeros = xcalloc(padding + 1, 1);
+                bool good = (!t || tree_export_archive(t, p[1], NULL) >= 0) &&
+                            io_write_all(p[1], zeros, padding, NULL) >= 0;
+
+                _exit(good ? 0 : 1);
+        }
+        close(p[1]);
+        *ret_fd = p[0];
+        return pid;
+}
+
+static int wait_for(pid_t pid) {
+        int status;
+
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        return status;
+}
+
+static void stream_is_read_to_its_very_end(void **state) {
+        static const size_t paddings[] = { 0, 512, 5 * 1024 * 1024 };
+
+        for (size_t k = 0; k < ELEMENTSOF(paddings); k++) {
+                _cleanup_(tree_freep) Tree *t = new_tree(state), *copy = new_tree(state);
+                _cleanup_close_ int fd = -1;
+                Sha256 a, b;
+                pid_t pid;
+
+                fill(t);
+                pid = start_writer(t, paddings[k], &fd);
+                assert_int_equal(tree_import_stream(copy, fd, TREE_IMPORT_DEVICES, NULL), 0);
+                fd = safe_close(fd);
+                assert_int_equal(wait_for(pid), 0); /* not killed by SIGPIPE */
+                tree_digest(t, true, &a);
+                tree_digest(copy, true, &b);
+                assert_true(sha256_equal(&a, &b));
+        }
+}
+
+static void stream_that_is_no_archive_is_refused(void **state) {
+        _cleanup_(tree_freep) Tree *t = new_tree(state), *copy = new_tree(state);
+        _cleanup_error_ Error empty = {}, device = {}, garbage = {}, closed = {};
+        _cleanup_close_ int nothing = -1, devices = -1, text = -1;
+        pid_t pid = start_writer(NULL, 0, &nothing);
+
+        assert_true(tree_import_stream(copy, nothing, 0, &empty) < 0);
+        assert_int_equal(empty.id, REFUSAL_BAD_FORMAT);
+        assert_int_equal(wait_for(pid), 0);
+
+        fill(t);
+        devices = write_archive(state, t, NULL);
+        lseek(devices, 0, SEEK_SET);
+        assert_true(tree_import_stream(copy, devices, 0, &device) < 0);
+        assert_int_equal(device.id, REFUSAL_BAD_VALUE);
+
+        assert_int_equal(io_tmpfile(*state, &text, NULL), 0);
+        assert_int_equal(io_pwrite_all(text, "not an archive", 14, 0, NULL), 0);
+        assert_true(tree_import_stream(copy, text, 0, &garbage) < 0);
+        assert_int_equal(garbage.id, REFUSAL_BAD_FORMAT);
+        assert_true(tree_import_stream(copy, -1, 0, &closed) < 0);
+        assert_int_not_equal(closed.id, REFUSAL_NONE);
+}
+
 static void socket_is_refused_by_the_archive(void **state) {
         _cleanup_(tree_freep) Tree *t = new_tree(state);
         _cleanup_error_ Error e = {};
@@ -473,6 +545,8 @@ int main(void) {
                 cmocka_unit_test(replacing_one_name_of_a_hard_link_keeps_the_other),
                 cmocka_unit_test(links_are_resolved_inside_the_tree),
                 cmocka_unit_test(archive_gives_back_an_equal_tree),
+                cmocka_unit_test(stream_is_read_to_its_very_end),
+                cmocka_unit_test(stream_that_is_no_archive_is_refused),
                 cmocka_unit_test(socket_is_refused_by_the_archive),
                 cmocka_unit_test(device_needs_the_flag),
                 cmocka_unit_test(copy_into_another_tree_is_equal),

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <gelf.h>
 #include <libelf.h>
 
+#include "archive-cleanup.h"
 #include "initrd-modules.h"
 #include "io.h"
 #include "recipe.h"
@@ -148,11 +147,6 @@ static inline void elf_endp(Elf **e) {
                 elf_end(*e);
 }
 
-static inline void archive_closep(struct archive **a) {
-        if (*a)
-                archive_read_free(*a);
-}
-
 /* "dm-verity.ko.xz" -> "dm_verity"; NULL if it is no module. */
 static char *module_name(const char *file) {
         const char *end = strstr(file, ".ko");
@@ -264,7 +258,7 @@ static Module *find_module(InitrdModules *m, const char *name) {
 }
 
 static int decompress(const char *data, size_t size, Buffer *ret, Error *reterr) {
-        _cleanup_(archive_closep) struct archive *a = archive_read_new();
+        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
         struct archive_entry *e;
 
         if (!a || archive_read_support_filter_xz(a) != ARCHIVE_OK ||

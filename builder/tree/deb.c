@@ -4,10 +4,8 @@
  * tar over what comes out. The seam between the last two is ours, because only there can a bomb be stopped at a number
  * of bytes that really came out, whatever sizes its headers claim. */
 
-#include <archive.h>
-#include <archive_entry.h>
-
 #include "deb.h"
+#include "archive-cleanup.h"
 #include "io.h"
 
 #define READ_BUFFER_SIZE ((size_t) 256 * 1024)
@@ -15,12 +13,6 @@
 #define FIELD_LENGTH_MAX 512
 #define AR_MAGIC "!<arch>\n"
 #define AR_HEADER_SIZE 60
-
-static inline void archive_closep(struct archive **a) {
-        if (*a)
-                archive_read_free(*a);
-}
-#define _cleanup_archive_ _cleanup_(archive_closep)
 
 typedef struct Source {
         int fd;
@@ -76,7 +68,7 @@ static la_int64_t skip_source(struct archive *a, void *userdata, la_int64_t requ
 }
 
 static int open_ar(Source *s, struct archive **ret, Error *reterr) {
-        _cleanup_archive_ struct archive *a = reader_new();
+        _cleanup_(archive_read_freep) struct archive *a = reader_new();
 
         if (archive_read_support_format_ar(a) != ARCHIVE_OK ||
             archive_read_open2(a, s, NULL, read_source, skip_source, NULL) != ARCHIVE_OK)
@@ -130,7 +122,7 @@ static const Compression *find_compression(const char *suffix) {
 static int open_raw(struct archive *member, const char *name, struct archive **ret, Error *reterr) {
         const char *suffix = startswith(name, "control.tar") ?: startswith(name, "data.tar");
         const Compression *c = suffix ? find_compression(suffix) : NULL;
-        _cleanup_archive_ struct archive *a = reader_new();
+        _cleanup_(archive_read_freep) struct archive *a = reader_new();
         struct archive_entry *e;
 
         if (!c)
@@ -176,7 +168,7 @@ static int too_large(const Stream *s, const char *name, Error *reterr) {
 /* The tar in a member, into the tree. */
 static int import_member(struct archive *member, const char *name, uint64_t limit, Tree *into, const char *prefix,
                          TreeImportFlags flags, const char *package, Error *reterr) {
-        _cleanup_archive_ struct archive *raw = NULL, *tar = reader_new();
+        _cleanup_(archive_read_freep) struct archive *raw = NULL, *tar = reader_new();
         Stream s = { .member = member, .limit = limit };
         int r = open_raw(member, name, &raw, reterr);
 
@@ -356,7 +348,7 @@ int deb_read(int fd, const char *package, Tree *into, const char *prefix, DebFla
              Error *reterr) {
         _cleanup_free_ Source *source = xnew(Source, 1);
         _cleanup_deb_control_ DebControl control = {};
-        _cleanup_archive_ struct archive *ar = NULL;
+        _cleanup_(archive_read_freep) struct archive *ar = NULL;
         const char *name;
         int r;
 
@@ -392,7 +384,7 @@ static int write_ar_header(int fd, uint64_t offset, const char *name, uint64_t s
 /* Appends the member, decompressed, under the given name. The size is known only afterwards. */
 static int repack_member(struct archive *ar, const char *name, const char *new_name, int out_fd, uint64_t *offset,
                          uint64_t limit, Error *reterr) {
-        _cleanup_archive_ struct archive *raw = NULL;
+        _cleanup_(archive_read_freep) struct archive *raw = NULL;
         Stream s = { .member = ar, .limit = limit };
         uint64_t data = *offset + AR_HEADER_SIZE;
         int r = open_raw(ar, name, &raw, reterr);
@@ -423,7 +415,7 @@ static int repack_member(struct archive *ar, const char *name, const char *new_n
 int deb_repack_uncompressed(int fd, int out_fd, Error *reterr) {
         static const char version[] = "2.0\n";
         _cleanup_free_ Source *source = xnew(Source, 1);
-        _cleanup_archive_ struct archive *ar = NULL;
+        _cleanup_(archive_read_freep) struct archive *ar = NULL;
         uint64_t offset = strlen(AR_MAGIC);
         const char *name;
         int r;

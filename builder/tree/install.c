@@ -6,12 +6,11 @@
  * rounds: Debian policy wants a Pre-Depends configured before the package that names it is unpacked, anything else may
  * be unpacked together. */
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "archive-cleanup.h"
 #include "deb.h"
 #include "install.h"
 #include "io.h"
@@ -343,20 +342,6 @@ static int archive_failed(struct archive *a, const char *what, Error *reterr) {
                          archive_error_string(a) ?: "unknown error");
 }
 
-static void archive_read_freep(struct archive **a) {
-        archive_read_free(*a);
-}
-static void archive_write_freep(struct archive **a) {
-        archive_write_free(*a);
-}
-static void archive_entry_freep(struct archive_entry **e) {
-        archive_entry_free(*e);
-}
-static void link_resolver_freep(struct archive_entry_linkresolver **l) {
-        if (*l)
-                archive_entry_linkresolver_free(*l);
-}
-
 static int write_content(struct archive *out, struct archive_entry *entry, Error *reterr) {
         _cleanup_close_ int fd = open(archive_entry_sourcepath(entry), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         _cleanup_free_ char *buffer = xmalloc(STREAM_BLOCK);
@@ -409,7 +394,8 @@ static int add_acls(struct archive_entry *entry, Error *reterr) {
 int install_stream_folder(const char *path, int fd, Error *reterr) {
         _cleanup_(archive_read_freep) struct archive *disk = archive_read_disk_new();
         _cleanup_(archive_write_freep) struct archive *out = archive_write_new();
-        _cleanup_(link_resolver_freep) struct archive_entry_linkresolver *links = archive_entry_linkresolver_new();
+        _cleanup_(archive_entry_linkresolver_freep) struct archive_entry_linkresolver *links =
+                archive_entry_linkresolver_new();
         size_t prefix = strlen(path);
         int r;
 
@@ -463,14 +449,8 @@ int install_stream_folder(const char *path, int fd, Error *reterr) {
 
 static int read_stream(int fd, void *userdata, Error *reterr) {
         Install *i = userdata;
-        _cleanup_(archive_read_freep) struct archive *in = archive_read_new();
 
-        archive_read_support_format_tar(in);
-        if (archive_read_open_fd(in, fd, STREAM_BLOCK) != ARCHIVE_OK) {
-                /* An empty stream: the sandbox failed before it wrote anything, and says why itself. */
-                return error_set(reterr, EIO, REFUSAL_SYSTEM, "the sandbox sent nothing");
-        }
-        return tree_import_archive(i->result, "", in, TREE_IMPORT_DEVICES, NULL, reterr);
+        return tree_import_stream(i->result, fd, TREE_IMPORT_DEVICES, reterr);
 }
 
 bool install_plain_capability(const void *value, size_t size, uint8_t ret[static 20]) {

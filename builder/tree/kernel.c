@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <archive.h>
-#include <archive_entry.h>
-
-#include "io.h"
 #include "kernel.h"
+#include "archive-cleanup.h"
+#include "io.h"
 
 /* The largest modules of Debian's kernels are 15 MB unpacked. */
 #define MODULE_SIZE_MAX ((size_t) 256 << 20)
@@ -74,10 +72,6 @@ static int prune_node(Tree *t, Node *n, const char *path, void *userdata) {
 
 /* ---- unpacking
  * --------------------------------------------------------------------------------------------------------- */
-
-static void archive_read_freep(struct archive **a) {
-        archive_read_free(*a);
-}
 
 static int unpack_bytes(const void *packed, size_t size, Buffer *out, Error *reterr) {
         _cleanup_(archive_read_freep) struct archive *a = archive_read_new();

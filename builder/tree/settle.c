@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <archive.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -28,18 +27,10 @@ static void settle_done(Settle *s) {
         tree_free(s->result);
 }
 
-static void archive_read_freep(struct archive **a) {
-        archive_read_free(*a);
-}
-
 static int read_stream(int fd, void *userdata, Error *reterr) {
-        _cleanup_(archive_read_freep) struct archive *in = archive_read_new();
         Settle *s = userdata;
 
-        archive_read_support_format_tar(in);
-        if (archive_read_open_fd(in, fd, 1 << 20) != ARCHIVE_OK)
-                return error_set(reterr, EIO, REFUSAL_SYSTEM, "the sandbox sent nothing");
-        return tree_import_archive(s->result, "", in, 0, NULL, reterr);
+        return tree_import_stream(s->result, fd, 0, reterr);
 }
 
 static int materialise(Tree *t, const char *path, Error *reterr) {

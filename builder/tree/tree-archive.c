@@ -3,11 +3,10 @@
 /* Archives in and out. Nothing is ever written to a disk from an archive: entries become nodes, and a node can only be
  * put below a real folder of the tree, so that there is one path policy for all archives and none to switch off. */
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <limits.h>
 #include <sys/sysmacros.h>
 
+#include "archive-cleanup.h"
 #include "io.h"
 #include "tree.h"
 
@@ -15,6 +14,7 @@
 #define PACKAGE_ATTRIBUTE "SEALAB.package"
 #define PACKAGE_LENGTH_MAX 255
 #define COPY_BUFFER_SIZE ((size_t) 1024 * 1024)
+#define STREAM_BLOCK ((size_t) 1 << 20) /* of reads from a pipe */
 
 typedef struct Importer {
         Tree *t;
@@ -233,6 +233,26 @@ int tree_import_archive(Tree *t, const char *prefix, struct archive *a, TreeImpo
                 if (r < 0)
                         return r;
         }
+}
+
+int tree_import_stream(Tree *t, int fd, TreeImportFlags flags, Error *reterr) {
+        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
+        char rest[65536];
+        ssize_t n;
+        int r;
+
+        if (!a)
+                abort();
+        if (archive_read_support_format_tar(a) != ARCHIVE_OK || archive_read_open_fd(a, fd, STREAM_BLOCK) != ARCHIVE_OK)
+                return archive_failed(a, "cannot read the stream", reterr);
+        r = tree_import_archive(t, "", a, flags, NULL, reterr);
+        /* What pads the archive behind its end is read as well, or its writer would die of SIGPIPE. */
+        do
+                n = r < 0 ? 0 : read(fd, rest, sizeof(rest));
+        while (n > 0 || (n < 0 && errno == EINTR));
+        if (n < 0)
+                return error_errno(reterr, errno, "cannot read the stream");
+        return r;
 }
 
 /* --- out --- */

@@ -159,6 +159,9 @@ typedef enum TreeImportFlags {
 struct archive;
 int tree_import_archive(Tree *t, const char *prefix, struct archive *a, TreeImportFlags flags, const char *package,
                         Error *reterr);
+/* The same for a plain tar archive that comes from a file or a pipe, as tree_export_archive() and
+ * install_stream_folder() write it. Reads to the end, padding included. */
+int tree_import_stream(Tree *t, int fd, TreeImportFlags flags, Error *reterr);
 /* Writes the tree as a pax archive (numeric owners, sorted, xattrs and hard links kept, package noted in a
  * "SEALAB.package" attribute that tree_import_archive() understands) to fd. */
 int tree_export_archive(Tree *t, int fd, Error *reterr);
