@@ -2,6 +2,7 @@
 
 #include "settings.h"
 #include "io.h"
+#include "log.h"
 
 #define TEXT_MAX ((size_t) 1 << 20)
 
@@ -280,4 +281,32 @@ int settings_apply(Tree *t, const Recipe *recipe, const char *version, int64_t e
         if (r >= 0)
                 r = apply_shadow(t, recipe, epoch, reterr);
         return r;
+}
+
+typedef struct UnitSearch {
+        const char *unit;
+        bool found;
+} UnitSearch;
+
+static int find_unit_link(Tree *t, Node *n, const char *path, void *userdata) {
+        UnitSearch *s = userdata;
+
+        if (node_is_symlink(n) && streq(n->name, s->unit))
+                s->found = !streq(n->inode->target, "/dev/null");
+        return s->found ? -ECANCELED : 0;
+}
+
+void settings_check_units(Tree *t, const Recipe *recipe) {
+        Node *links = tree_lookup(t, "/etc/systemd/system");
+
+        STRV_FOREACH (u, recipe->disable) {
+                UnitSearch s = { .unit = *u };
+
+                if (links)
+                        tree_walk(t, links, find_unit_link, &s);
+                if (s.found)
+                        log_warning("Disable=%s has no effect: another enabled unit names it in Also=. Use Mask=%s "
+                                    "instead.",
+                                    *u, *u);
+        }
 }

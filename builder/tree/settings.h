@@ -8,5 +8,8 @@
  * os-release, units) becomes the files that the system's programs read. */
 int settings_apply(Tree *t, const Recipe *r, const char *version, int64_t epoch, Error *reterr);
 
+/* After presets were applied: warns of units that are on although the recipe wants them off. */
+void settings_check_units(Tree *t, const Recipe *r);
+
 /* os-release(5) text with values replaced or added. Exposed for tests. */
 char *settings_os_release(const char *text, const NameValue *values, size_t n_values);
