@@ -201,9 +201,7 @@ void stateless_remove_traces(Tree *t) {
         }
 }
 
-/* ---- state
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- state ------------------------------------------------------------------------------------------------ */
 
 typedef struct Description {
         char **described; /* sorted paths that tmpfiles.d of the packages name already */
