@@ -2,9 +2,6 @@
 
 #include "predepends.h"
 
-/* A chain longer than this does not exist in Debian; a cycle would otherwise grow without end. */
-#define ROUNDS_MAX 16
-
 static size_t find_name(const PackageRelations *packages, size_t n, const char *word, size_t length) {
         for (size_t i = 0; i < n; i++)
                 if (strlen(packages[i].name) == length && strncmp(packages[i].name, word, length) == 0)
@@ -12,20 +9,50 @@ static size_t find_name(const PackageRelations *packages, size_t n, const char *
         return n;
 }
 
-/* The latest round among what the field names, or 0. */
-static unsigned latest_round(const char *field, const PackageRelations *packages, size_t n, const unsigned *rounds) {
-        unsigned latest = 0;
+/* The next name of a field and what is behind it; NULL at the field's end. */
+static const char *next_name(const char *field, const char **ret_name, size_t *ret_length) {
+        field += strspn(field, " \t\n,|");
+        if (!*field)
+                return NULL;
+        *ret_name = field;
+        *ret_length = strcspn(field, " \t\n,|(:");
+        return field + strcspn(field, ",|");
+}
 
-        while (*field) {
-                size_t length, i;
+static bool leads_to(const PackageRelations *packages, size_t n, size_t from, size_t to, bool *seen) {
+        const char *name;
+        size_t length;
 
-                field += strspn(field, " \t\n,|");
-                length = strcspn(field, " \t\n,|(:");
-                if (length > 0 && (i = find_name(packages, n, field, length)) < n)
-                        latest = MAX(latest, rounds[i]);
-                field += strcspn(field, ",|");
+        if (from == to)
+                return true;
+        if (seen[from])
+                return false;
+        seen[from] = true;
+        for (const char *p = packages[from].pre_depends; (p = next_name(p, &name, &length));) {
+                size_t i = find_name(packages, n, name, length);
+
+                if (i < n && leads_to(packages, n, i, to, seen))
+                        return true;
         }
-        return latest;
+        return false;
+}
+
+/* The round that the package's field asks for: behind what it names, but beside what needs the package itself. */
+static unsigned wanted_round(const PackageRelations *packages, size_t n, size_t package, const unsigned *rounds) {
+        unsigned wanted = rounds[package];
+        const char *name;
+        size_t length;
+
+        for (const char *p = packages[package].pre_depends; (p = next_name(p, &name, &length));) {
+                size_t i = find_name(packages, n, name, length);
+
+                if (i < n && rounds[i] >= wanted) {
+                        _cleanup_free_ bool *seen = xnew(bool, n);
+
+                        wanted = rounds[i] + !leads_to(packages, n, i, package, seen);
+                }
+        }
+        return wanted;
 }
 
 unsigned predepends_rounds(const PackageRelations *packages, size_t n, const bool *essential, unsigned *ret_rounds) {
@@ -37,14 +64,13 @@ unsigned predepends_rounds(const PackageRelations *packages, size_t n, const boo
                 if (!essential[i])
                         n_rounds = 2;
         }
-        /* Longest paths, found by repeating. */
-        for (size_t pass = 0; changed && pass < ROUNDS_MAX; pass++) {
+        /* Longest paths, found by repeating. Without cycles' own edges there are at most n. */
+        while (changed) {
                 changed = false;
                 for (size_t i = 0; i < n; i++) {
-                        unsigned wanted =
-                                essential[i] ? 0 : 1 + latest_round(packages[i].pre_depends, packages, n, ret_rounds);
+                        unsigned wanted = essential[i] ? 0 : wanted_round(packages, n, i, ret_rounds);
 
-                        if (wanted > ret_rounds[i] && wanted <= ROUNDS_MAX) {
+                        if (wanted > ret_rounds[i]) {
                                 ret_rounds[i] = wanted;
                                 n_rounds = MAX(n_rounds, wanted + 1);
                                 changed = true;
