@@ -19,7 +19,8 @@ SOURCE=${SEALAB_TEST_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 BUILD=${SEALAB_TEST_BUILD:-$SOURCE/build}
 # shellcheck disable=SC2034  # for the scripts
 SEALAB=$BUILD/sealab
-SCRATCH=$(mktemp -d "${TMPDIR:-/var/tmp}/sealab-test-XXXXXX")
+mkdir -p "$BUILD/scratch"
+SCRATCH=$(mktemp -d "$BUILD/scratch/XXXXXX")
 trap 'rm -rf "$SCRATCH"' EXIT
 # Run by hand: results to where people look.
 { : >&3; } 2>/dev/null || exec 3>&1
@@ -63,7 +64,7 @@ END
 # The release of recipes/minimal that tests look at but never change, made once for each build folder: sets RELEASE, DISK and
 # KEYS. Works on copies: the checkout's own locks and keys stay as they are. Only locking may use the network.
 minimal_release() {
-        local base=$BUILD/test-release status=0
+        local base=$BUILD/tested-image status=0
         KEYS=$base/keys
         # One at a time; the next one finds it made.
         mkdir -p "$base"
