@@ -7,6 +7,7 @@
 /* Private keys are small; a key inside a larger file is somebody's test data. */
 #define KEY_FILE_MAX ((uint64_t) 256 << 10)
 #define TEXT_MAX ((size_t) 4 << 20)
+#define LINKS_MAX 40 /* as the kernel has it */
 
 static const struct {
         const char *name, *what, *remedy;
@@ -106,8 +107,10 @@ static int check_content(Gate *g, Tree *t, Node *n, const char *path) {
         return 0;
 }
 
-static int check_shadow(Gate *g, Tree *t) {
-        Node *n = tree_lookup(t, FACTORY_ETC "/shadow");
+/* The second field of passwd(5) and shadow(5). passwd's "x" leaves the decision to shadow; a hash there counts as well.
+ */
+static int check_passwords(Gate *g, Tree *t, const char *path, const char *elsewhere) {
+        Node *n = tree_lookup(t, path);
         _cleanup_free_ char *text = NULL;
         _cleanup_strv_free_ char **lines = NULL;
         int r;
@@ -121,10 +124,11 @@ static int check_shadow(Gate *g, Tree *t) {
         STRV_FOREACH (line, lines) {
                 const char *hash = strchr(*line, ':');
 
-                if (hash && hash[1] != '!' && hash[1] != '*')
-                        find(g, "password-hash", n, FACTORY_ETC "/shadow",
-                             xasprintf("account %.*s %s", (int) (hash - *line), *line,
-                                       hash[1] == ':' ? "has an empty password" : "has a password hash"));
+                if (!hash || hash[1] == '!' || hash[1] == '*' || (elsewhere && startswith(hash + 1, elsewhere)))
+                        continue;
+                find(g, "password-hash", n, path,
+                     xasprintf("account %.*s %s", (int) (hash - *line), *line,
+                               hash[1] == ':' ? "has an empty password" : "has a password hash"));
         }
         return 0;
 }
@@ -155,49 +159,66 @@ static void check_owner(Gate *g, Node *n, const char *path) {
                 find(g, "unowned-id", n, path, xasprintf("group id %u", i->gid));
 }
 
-/* Where the link leads on the running system: /etc is the factory copy, /bin and the like are links into /usr, and what
- * lies on state or API file systems cannot be known. Returns false only for what is certainly absent. */
-static bool leads_somewhere(Tree *t, const char *path, const char *target, unsigned depth) {
-        static const char *const unknown[] = {
-                "/proc/", "/run/", "/dev/", "/sys/", "/var/", "/tmp/", "/home/", "/root/"
-        };
-        static const char *const merged[] = { "/bin/", "/sbin/", "/lib/", "/lib64/" };
-        _cleanup_free_ char *folder = path_dirname(path),
-                            *joined = *target == '/' ? xstrdup(target) : path_join(folder, target), *real = NULL;
-        _cleanup_strv_free_ char **words = strv_split(joined, "/"), **kept = NULL;
-        Node *n;
+/* What lies on state or API file systems cannot be known. */
+static bool is_unknown(const char *path) {
+        static const char *const unknown[] = { "/proc", "/run",  "/dev", "/sys", "/var", "/tmp",
+                                               "/home", "/root", "/srv", "/opt", "/mnt", "/media" };
 
-        if (depth == 0)
-                return false;
-        STRV_FOREACH (w, words) {
-                if (streq(*w, "."))
+        for (size_t i = 0; i < ELEMENTSOF(unknown); i++)
+                if (streq(path, unknown[i]))
+                        return true;
+        return false;
+}
+
+/* One step down on the running system, where /bin and the like are links into /usr. Takes over folder. */
+static char *step_down(char *folder, const char *word, size_t length) {
+        static const char *const merged[] = { "bin", "sbin", "lib", "lib64" };
+        bool in_usr = false;
+        char *path;
+
+        for (size_t i = 0; !*folder && i < ELEMENTSOF(merged); i++)
+                in_usr = in_usr || (strlen(merged[i]) == length && strncmp(word, merged[i], length) == 0);
+        path = xasprintf("%s%s/%.*s", folder, in_usr ? "/usr" : "", (int) length, word);
+        free(folder);
+        return path;
+}
+
+/* Where a link leads on the running system, word by word, for any folder on the way may be a link as well. Returns
+ * false only for what is certainly absent. */
+static bool leads_somewhere(Tree *t, const char *folder, const char *target) {
+        _cleanup_free_ char *here = xstrdup(*target == '/' ? "" : folder), *rest = xstrdup(target);
+        size_t done = 0, length;
+        unsigned links = LINKS_MAX;
+
+        for (;; done += length) {
+                const char *word = rest + (done += strspn(rest + done, "/")), *etc;
+                _cleanup_free_ char *in_tree = NULL, *more = NULL;
+                Node *n;
+
+                length = strcspn(word, "/");
+                if (length == 0)
+                        return true;
+                if (length <= 2 && strncmp(word, "..", length) == 0) {
+                        if (length == 2 && *here)
+                                *strrchr(here, '/') = 0;
                         continue;
-                if (!streq(*w, ".."))
-                        strv_extend(&kept, *w);
-                else if (kept) {
-                        size_t last = strv_length(kept);
-
-                        if (last > 0) {
-                                free(kept[last - 1]);
-                                kept[last - 1] = NULL;
-                        }
+                }
+                here = step_down(here, word, length);
+                if (is_unknown(here))
+                        return true;
+                etc = startswith(here, "/etc");
+                in_tree = etc && (!*etc || *etc == '/') ? xasprintf(FACTORY_ETC "%s", etc) : xstrdup(here);
+                n = tree_lookup(t, in_tree);
+                if (!n || (node_is_symlink(n) && links-- == 0))
+                        return false;
+                if (node_is_symlink(n)) {
+                        more = xasprintf("%s/%s", n->inode->target, word + length);
+                        *(*more == '/' ? here : strrchr(here, '/')) = 0;
+                        free(rest);
+                        rest = TAKE_PTR(more);
+                        done = length = 0;
                 }
         }
-        _cleanup_free_ char *clean = strv_join(kept, "/");
-        _cleanup_free_ char *absolute = xasprintf("/%s", clean);
-        for (size_t i = 0; i < ELEMENTSOF(unknown); i++)
-                if (startswith(absolute, unknown[i]) || strncmp(absolute, unknown[i], strlen(unknown[i]) - 1) == 0)
-                        return true;
-        if (startswith(absolute, "/etc/"))
-                real = xasprintf(FACTORY_ETC "%s", absolute + strlen("/etc"));
-        for (size_t i = 0; i < ELEMENTSOF(merged); i++)
-                if (startswith(absolute, merged[i]))
-                        real = xasprintf("/usr%s", absolute);
-        n = tree_lookup(t, real ?: absolute);
-        if (n && node_is_symlink(n))
-                return leads_somewhere(t, absolute, n->inode->target, depth - 1);
-        /* A folder on the way may itself be a link; the tree follows those. */
-        return n || tree_resolve(t, real ?: absolute);
 }
 
 static int check_node(Tree *t, Node *n, const char *path, void *userdata) {
@@ -206,10 +227,11 @@ static int check_node(Tree *t, Node *n, const char *path, void *userdata) {
         check_mode(g, n, path);
         check_owner(g, n, path);
         if (node_is_symlink(n)) {
-                const char *etc = startswith(path, FACTORY_ETC);
-                _cleanup_free_ char *running = etc ? xasprintf("/etc%s", etc) : xstrdup(path);
+                _cleanup_free_ char *folder = path_dirname(path);
+                const char *etc = startswith(folder, FACTORY_ETC);
+                _cleanup_free_ char *running = etc ? xasprintf("/etc%s", etc) : xstrdup(folder);
 
-                if (!leads_somewhere(t, running, n->inode->target, 40))
+                if (!leads_somewhere(t, running, n->inode->target))
                         find(g, "dangling-link", n, path,
                              xasprintf("leads to %s, which is not there", n->inode->target));
         }
@@ -262,7 +284,9 @@ int gate_check(Tree *t, const Recipe *recipe, const Ids *ids, GateReport *ret, E
 
         r = tree_walk(t, t->root, check_node, &g);
         if (r >= 0)
-                r = check_shadow(&g, t);
+                r = check_passwords(&g, t, FACTORY_ETC "/passwd", "x:");
+        if (r >= 0)
+                r = check_passwords(&g, t, FACTORY_ETC "/shadow", NULL);
         if (r < 0)
                 return r;
         return verdict(&g);
