@@ -99,7 +99,7 @@ static void compute_packages(const StepsContext *c, Steps *s) {
         hermetic_base_key(c->recipe, h);
         hasher_final(h, &base);
         add_input(&s->steps[STEP_BASE], "installed packages", &s->steps[STEP_INSTALL].key);
-        add_input(&s->steps[STEP_BASE], "Remove=, Drop=, KeepLocales=, Modules=", &base);
+        add_input(&s->steps[STEP_BASE], "Remove=, Drop=, Locale=, KeepLocales=, Modules=", &base);
         finish_key(&s->steps[STEP_BASE]);
 
         add_input(&s->steps[STEP_FINISH], "tree without what is dropped", &s->steps[STEP_BASE].key);
@@ -110,10 +110,9 @@ static void compute_packages(const StepsContext *c, Steps *s) {
 }
 
 int steps_compute(const StepsContext *c, Steps *ret, Error *reterr) {
-        static const char *const finish_sections[] = {
-                "Image", "OsRelease", "Content", "Units", "Gate", "Update", "Disk", NULL
-        };
-        static const char *const initrd_sections[] = { "Initrd", "Kernel", "Disk", NULL };
+        static const char *const finish_sections[] = { "Image", "OsRelease", "Content", "Units",
+                                                       "Gate",  "Update",    "Disk",    NULL };
+        static const char *const initrd_sections[] = { "OsRelease", "Initrd", "Kernel", "Disk", NULL };
         static const char *const image_sections[] = { "Usr", NULL }, *const disk_sections[] = { "Disk", NULL };
         _cleanup_free_ char *finish = settings_text(c->recipe, finish_sections),
                             *initrd = settings_text(c->recipe, initrd_sections),
@@ -138,7 +137,7 @@ int steps_compute(const StepsContext *c, Steps *ret, Error *reterr) {
         add_text(&s.steps[STEP_FINISH], "ids.lock", ids);
         add_text(&s.steps[STEP_FINISH], "time of the lock", epoch);
         finish_key(&s.steps[STEP_FINISH]);
-        add_text(&s.steps[STEP_INITRD], "[Initrd], [Kernel], [Disk]", initrd);
+        add_text(&s.steps[STEP_INITRD], "[OsRelease], [Initrd], [Kernel], [Disk]", initrd);
         add_text(&s.steps[STEP_INITRD], "time of the lock", epoch);
         finish_key(&s.steps[STEP_INITRD]);
         add_input(&s.steps[STEP_IMAGE], "finished tree", &s.steps[STEP_FINISH].key);

@@ -93,7 +93,40 @@ static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, E
         return r;
 }
 
-static int keep(const SealContext *c, int fd, Error *reterr) {
+/* What the initrd takes from the finished tree beside what its step's key covers: an overlay, sysusers.d or ids.lock
+ * may have changed these, which nobody knows before the tree is there. */
+static int digest_node(Tree *t, Node *n, const char *path, void *userdata) {
+        Hasher *h = userdata;
+
+        hasher_update_string(h, path);
+        if (node_is_file(n))
+                hasher_update(h, n->inode->digest.bytes, SHA256_SIZE);
+        else
+                hasher_update_string(h, n->inode->target ?: "");
+        return 0;
+}
+
+static void digest_tree_inputs(Tree *t, const char *kernel, Sha256 *ret) {
+        static const char *const files[] = { "/usr/lib/os-release", "/usr/share/factory/etc/group" };
+        _cleanup_(hasher_freep) Hasher *h = hasher_new();
+        _cleanup_free_ char *modules = path_join("/usr/lib/modules", kernel), *os_release = NULL;
+        Node *n;
+
+        hasher_update_string(h, "sealab-initrd-inputs-1");
+        if (read_text(t, files[0], &os_release, NULL) >= 0) {
+                _cleanup_free_ char *relevant = without_image(os_release);
+
+                hasher_update_string(h, relevant);
+        }
+        if ((n = tree_resolve(t, files[1])))
+                digest_node(t, n, files[1], h);
+        if ((n = tree_lookup(t, modules)))
+                tree_walk(t, n, digest_node, h);
+        hasher_final(h, ret);
+}
+
+/* In the cache the initrd stands behind that digest. */
+static int keep(const SealContext *c, const Sha256 *inputs, int fd, Error *reterr) {
         _cleanup_free_ char *temporary = NULL;
         _cleanup_close_ int cache = -EBADF;
         struct stat st;
@@ -103,26 +136,44 @@ static int keep(const SealContext *c, int fd, Error *reterr) {
                 return error_errno(reterr, errno, "cannot look at the initrd");
         r = store_cache_begin(c->store, "initrd", c->initrd_key, &cache, &temporary, reterr);
         if (r >= 0)
-                r = io_copy_range(fd, 0, cache, 0, (uint64_t) st.st_size, reterr);
+                r = io_pwrite_all(cache, inputs->bytes, SHA256_SIZE, 0, reterr);
+        if (r >= 0)
+                r = io_copy_range(fd, 0, cache, SHA256_SIZE, (uint64_t) st.st_size, reterr);
         if (r >= 0)
                 r = store_cache_commit(c->store, "initrd", c->initrd_key, temporary, reterr);
         return r;
 }
 
-int initrd_step(const SealContext *c, Tree *t, const char *kernel, int out_fd, Error *reterr) {
+/* 1: the cache has none that was made of these inputs. */
+static int take_cached(const SealContext *c, const Sha256 *inputs, int out_fd, Error *reterr) {
         _cleanup_close_ int cached = -EBADF;
         struct stat st;
+        Sha256 found;
         int r;
 
+        r = store_cache_get(c->store, "initrd", c->initrd_key, &cached, reterr);
+        if (r != 0)
+                return r;
+        if (fstat(cached, &st) < 0)
+                return error_errno(reterr, errno, "cannot look at the cached initrd");
+        if (st.st_size < SHA256_SIZE || pread(cached, found.bytes, SHA256_SIZE, 0) != SHA256_SIZE ||
+            !sha256_equal(&found, inputs))
+                return 1;
+        return io_copy_range(cached, SHA256_SIZE, out_fd, 0, (uint64_t) st.st_size - SHA256_SIZE, reterr);
+}
+
+int initrd_step(const SealContext *c, Tree *t, const char *kernel, int out_fd, Error *reterr) {
+        Sha256 inputs;
+        int r;
+
+        digest_tree_inputs(t, kernel, &inputs);
         if (c->initrd_cached) {
-                r = store_cache_get(c->store, "initrd", c->initrd_key, &cached, reterr);
-                if (r < 0)
-                        return r;
-                if (cached >= 0 && fstat(cached, &st) >= 0)
-                        return io_copy_range(cached, 0, out_fd, 0, (uint64_t) st.st_size, reterr);
+                r = take_cached(c, &inputs, out_fd, reterr);
+                if (r <= 0)
+                        return r < 0 ? r : INITRD_STEP_CACHED;
         }
         r = make(c, t, kernel, out_fd, reterr);
         if (r < 0)
                 return error_prefix(reterr, "initrd");
-        return keep(c, out_fd, reterr);
+        return keep(c, &inputs, out_fd, reterr);
 }

@@ -137,18 +137,21 @@ static int write_verity(const SealContext *c, Release *release, Error *reterr) {
 
 static int write_initrd(const SealContext *c, Tree *t, const char *kernel, Release *release, Error *reterr) {
         _cleanup_close_ int fd = -EBADF;
+        bool cached;
         int r;
 
         progress_begin(c->progress, "initrd", "Making the initrd");
         r = open_part(release, RELEASE_INITRD, &fd, reterr);
         if (r >= 0)
                 r = initrd_step(c, t, kernel, fd, reterr);
-        if (r >= 0)
-                r = release_add_file(release, RELEASE_INITRD, reterr);
+        if (r < 0)
+                return r;
+        cached = r == INITRD_STEP_CACHED;
+        r = release_add_file(release, RELEASE_INITRD, reterr);
         if (r < 0)
                 return r;
         _cleanup_free_ char *shown = format_bytes(release->files[RELEASE_INITRD].size);
-        progress_end(c->progress, "%s%s", shown, c->initrd_cached ? " (cached)" : "");
+        progress_end(c->progress, "%s%s", shown, cached ? " (cached)" : "");
         return 0;
 }
 

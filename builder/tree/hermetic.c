@@ -35,6 +35,8 @@ void hermetic_base_key(const Recipe *recipe, Hasher *h) {
         hash_list(h, "remove", recipe->remove);
         hash_list(h, "drop", recipe->drop);
         hash_list(h, "keep-locales", recipe->keep_locales);
+        /* Its translations stay without being named in KeepLocales=. */
+        hasher_update_string(h, recipe->locale ?: "");
 }
 
 char *hermetic_kernel_release(const Tree *t) {
@@ -82,6 +84,8 @@ int hermetic_finish(const HermeticOptions *opt, Tree *t, Error *reterr) {
         r = settings_apply(t, opt->recipe, opt->version, opt->epoch, reterr);
         if (r >= 0)
                 r = settle(opt, t, reterr);
+        if (r >= 0)
+                settings_check_units(t, opt->recipe);
         if (r >= 0)
                 r = accounts_pin(t, opt->ids, opt->epoch, reterr);
         if (r < 0)
