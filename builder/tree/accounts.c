@@ -8,6 +8,8 @@
 
 #define TEXT_MAX ((size_t) 4 << 20)
 #define ACCOUNTS_MAX 10000
+#define USER_FIELDS 7 /* passwd(5) */
+#define GROUP_FIELDS 4
 
 typedef struct Account {
         char **fields; /* of the line */
@@ -63,11 +65,12 @@ static int read_accounts(Tree *t, const char *path, size_t n_fields, AccountFile
         lines = strv_split(text, "\n");
         STRV_FOREACH (line, lines) {
                 Account a = { .fields = split_fields(*line) };
-                uint64_t id;
+                uint64_t id, group = 0;
 
                 GROW(ret->accounts, ret->n_accounts, ret->n_allocated);
                 ret->accounts[ret->n_accounts++] = a;
                 if (strv_length(a.fields) != n_fields || !parse_u64(a.fields[2], &id) || id >= UINT32_MAX ||
+                    (n_fields == USER_FIELDS && !parse_u64(a.fields[3], &group)) || group >= UINT32_MAX ||
                     ret->n_accounts > ACCOUNTS_MAX)
                         return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s holds a malformed line: %s", path,
                                          *line);
@@ -172,6 +175,19 @@ static int write_accounts(Tree *t, const AccountFile *f, const AccountFile *grou
         return tree_replace_content(t, f->node, b.data ?: "", b.size, reterr);
 }
 
+/* sysusers.d(5): a quoted field, in which a percent sign begins a specifier. */
+static void append_quoted(Buffer *b, const char *text) {
+        buffer_puts(b, "\"");
+        for (; *text; text++) {
+                if (strchr("\"\\", *text))
+                        buffer_puts(b, "\\");
+                else if (*text == '%')
+                        buffer_puts(b, "%");
+                buffer_append(b, text, 1);
+        }
+        buffer_puts(b, "\"");
+}
+
 /* sysusers.d(5). Accounts of people (from 1000 on) are not the vendor's to make. */
 static int write_sysusers(Tree *t, const Renumbering *r, int64_t epoch, Error *reterr) {
         _cleanup_buffer_ Buffer b = {};
@@ -186,9 +202,9 @@ static int write_sysusers(Tree *t, const Renumbering *r, int64_t epoch, Error *r
 
                 if (a->new_id >= 1000 || a->new_id == 0 || !parse_u64(a->fields[3], &gid))
                         continue;
-                buffer_printf(&b, "u %s %u:%u \"%s\" %s %s\n", a->fields[0], a->new_id,
-                              renumber(&r->groups, (uint32_t) gid), a->fields[4], *a->fields[5] ? a->fields[5] : "-",
-                              *a->fields[6] ? a->fields[6] : "-");
+                buffer_printf(&b, "u %s %u:%u ", a->fields[0], a->new_id, renumber(&r->groups, (uint32_t) gid));
+                append_quoted(&b, a->fields[4]);
+                buffer_printf(&b, " %s %s\n", *a->fields[5] ? a->fields[5] : "-", *a->fields[6] ? a->fields[6] : "-");
         }
         return tree_add_file(t, "/usr/lib/sysusers.d/00-sealab-ids.conf",
                              &(NodeAttributes){ .mode = 0644, .mtime = epoch }, b.data, b.size, NULL, reterr);
@@ -198,9 +214,9 @@ int accounts_pin(Tree *t, Ids *ids, int64_t epoch, Error *reterr) {
         _cleanup_(renumbering_done) Renumbering n = {};
         int r;
 
-        r = read_accounts(t, "/etc/passwd", 7, &n.users, reterr);
+        r = read_accounts(t, "/etc/passwd", USER_FIELDS, &n.users, reterr);
         if (r >= 0)
-                r = read_accounts(t, "/etc/group", 4, &n.groups, reterr);
+                r = read_accounts(t, "/etc/group", GROUP_FIELDS, &n.groups, reterr);
         if (r >= 0)
                 r = assign(&n.groups, ids, ID_GROUP, reterr);
         if (r >= 0)
