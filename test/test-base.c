@@ -393,6 +393,29 @@ static void part_of_a_file_is_hashed_and_a_short_one_refused(void **state) {
         assert_int_equal(missing.id, REFUSAL_NOT_FOUND);
 }
 
+static void sparse_file_hashes_as_if_its_holes_were_zeros(void **state) {
+        static const struct {
+                uint64_t at, size; /* "data" is written at; then the file is made that long */
+        } cases[] = { { 0, 4 }, { 0, 3 << 20 }, { 3 << 20, (3 << 20) + 4 }, { (5 << 20) + 1, (9 << 20) + 7 } };
+        _cleanup_free_ char *path = path_join(*state, "sparse");
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_free_ char *full = xmalloc(cases[i].size);
+                _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+                Sha256 wanted, found;
+                uint64_t size;
+
+                assert_int_equal(pwrite(fd, "data", 4, (off_t) cases[i].at), 4);
+                assert_int_equal(ftruncate(fd, (off_t) cases[i].size), 0);
+                memset(full, 0, cases[i].size);
+                memcpy(full + cases[i].at, "data", 4);
+                sha256_buffer(full, cases[i].size, &wanted);
+                assert_int_equal(sha256_file(AT_FDCWD, path, &found, &size, NULL), 0);
+                assert_int_equal(size, cases[i].size);
+                assert_true(sha256_equal(&wanted, &found));
+        }
+}
+
 /* ---- io ---- */
 
 static void reading_stops_at_the_limit(void **state) {
@@ -850,6 +873,7 @@ int main(void) {
                 cmocka_unit_test(digests_are_those_of_the_standard),
                 cmocka_unit_test(adjacent_strings_do_not_run_into_each_other),
                 cmocka_unit_test(part_of_a_file_is_hashed_and_a_short_one_refused),
+                cmocka_unit_test(sparse_file_hashes_as_if_its_holes_were_zeros),
                 cmocka_unit_test(reading_stops_at_the_limit),
                 cmocka_unit_test(file_is_replaced_as_a_whole_with_exactly_its_mode),
                 cmocka_unit_test(rename_to_a_new_name_never_replaces),
