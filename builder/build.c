@@ -39,7 +39,8 @@ typedef struct Build {
         char *version, *key_folder;
         int64_t epoch;
         Steps steps;
-        Tree *tools, *tree;
+        Tools *tools;
+        Tree *tree;
         char *kernel;
         char *final_folder, *scratch_folder;
         Release *release;
@@ -54,7 +55,7 @@ static void build_done(Build *b) {
         free(b->version);
         free(b->key_folder);
         steps_done(&b->steps);
-        tree_free(b->tools);
+        tools_free(b->tools);
         tree_free(b->tree);
         free(b->kernel);
         free(b->final_folder);
@@ -448,9 +449,8 @@ static int seal(Build *b, Error *reterr) {
 static int run_stages(Build *b, Error *reterr) {
         int r;
 
-        r = install_unpack(b->store, b->lock, LOCK_FOR_TOOLS, b->opt->progress, &b->tools, reterr);
-        if (r >= 0)
-                r = make_base(b, reterr);
+        b->tools = tools_new(b->store, b->lock);
+        r = make_base(b, reterr);
         if (r >= 0)
                 r = make_finished(b, reterr);
         if (r >= 0)

@@ -12,6 +12,7 @@
 #include "uki.h"
 #include "verity.h"
 
+#define BOOT_PACKAGE "systemd-boot-efi"
 #define STUB_PATH "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 #define LOADER_PATH "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 #define EFI_FILE_MAX ((size_t) 512 << 20)
@@ -155,16 +156,6 @@ static int write_initrd(const SealContext *c, Tree *t, const char *kernel, Relea
         return 0;
 }
 
-static int read_efi(Tree *t, const char *path, char **ret, size_t *ret_size, Error *reterr) {
-        Node *n = tree_resolve(t, path);
-
-        if (!n) {
-                error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "the tools have no %s", path);
-                return error_hint(reterr, "The lock was made without systemd-boot-efi: run \"sealab lock --update\".");
-        }
-        return tree_read_file(t, n, EFI_FILE_MAX, ret, ret_size, reterr);
-}
-
 /* systemd-veritysetup-generator finds both partitions by usrhash= alone; the mapped device must be named for the mount,
  * or /usr would be mounted from beneath dm-verity. */
 static char *command_line(const SealContext *c, const Sha256 *root_hash) {
@@ -184,7 +175,7 @@ static int write_uki(const SealContext *c, Tree *t, const char *kernel, Release 
         int r;
 
         progress_begin(c->progress, "uki", "Assembling the UKI");
-        r = read_efi(c->tools, STUB_PATH, &stub, &stub_size, reterr);
+        r = tools_read_file(c->tools, BOOT_PACKAGE, STUB_PATH, EFI_FILE_MAX, &stub, &stub_size, reterr);
         if (r >= 0)
                 r = tree_read_file(t, k, EFI_FILE_MAX, &image, &image_size, reterr);
         if (r >= 0)
@@ -368,7 +359,7 @@ int seal_attach(const KeySet *certificates, const SealSignatures *s, const SealD
 }
 
 static void note_tools(const SealContext *c, Release *release) {
-        const LockPackage *systemd = lock_find(c->lock, "systemd-boot-efi");
+        const LockPackage *systemd = lock_find(c->lock, BOOT_PACKAGE);
 
         release_set_tool(release, "sealab", SEALAB_VERSION);
         release_set_tool(release, "liberofs", SEALAB_EROFS_VERSION);
@@ -397,7 +388,7 @@ int seal_tree(const SealContext *c, Tree *t, const char *kernel, Release *releas
         if (r >= 0)
                 r = write_uki(c, t, kernel, release, reterr);
         if (r >= 0)
-                r = read_efi(c->tools, LOADER_PATH, &loader, &loader_size, reterr);
+                r = tools_read_file(c->tools, BOOT_PACKAGE, LOADER_PATH, EFI_FILE_MAX, &loader, &loader_size, reterr);
         if (r >= 0)
                 r = write_part(release, RELEASE_BOOT_LOADER, loader, loader_size, reterr);
         if (r >= 0 && c->keys)

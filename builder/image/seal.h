@@ -11,6 +11,7 @@
 #include "sandbox.h"
 #include "sign.h"
 #include "store.h"
+#include "tools.h"
 #include "tree.h"
 
 typedef struct SealContext {
@@ -18,7 +19,7 @@ typedef struct SealContext {
         const Lock *lock;
         Store *store;
         SandboxMode mode;
-        Tree *tools;
+        Tools *tools;
         const KeySet *keys; /* NULL: unsigned */
         const char *version;
         int64_t epoch, usr_epoch;

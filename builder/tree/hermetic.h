@@ -15,6 +15,7 @@
 #include "recipe.h"
 #include "sandbox.h"
 #include "store.h"
+#include "tools.h"
 #include "tree.h"
 
 /* Rises when the same input would come out as another tree. */
@@ -33,7 +34,7 @@ typedef struct HermeticOptions {
         const Lock *lock;
         Store *store;
         SandboxMode mode;
-        Tree *tools;         /* install_unpack(LOCK_FOR_TOOLS) */
+        Tools *tools;
         Ids *ids;            /* extended by names that are new */
         const char *version; /* of the image */
         const char *kernel;  /* release, NULL if none */

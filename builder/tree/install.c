@@ -533,34 +533,3 @@ int install_packages(const InstallOptions *opt, Tree **ret, Error *reterr) {
         *ret = TAKE_PTR(i.result);
         return 0;
 }
-
-int install_unpack(Store *store, const Lock *lock, LockPurpose purpose, Progress *progress, Tree **ret, Error *reterr) {
-        static const char *const links[] = { "bin", "sbin", "lib", "lib64" };
-        _cleanup_(tree_freep) Tree *t = NULL;
-        int r;
-
-        r = tree_new(NULL, &t, reterr);
-        for (size_t k = 0; r >= 0 && k < lock->n_packages; k++) {
-                const LockPackage *p = &lock->packages[k];
-                _cleanup_close_ int fd = -EBADF;
-
-                if (!(p->purpose & purpose))
-                        continue;
-                r = store_open_verified(store, &p->sha256, p->size, &fd, reterr);
-                if (r >= 0)
-                        r = deb_read(fd, p->name, t, "", DEB_MERGE_USR, NULL, reterr);
-                if (r < 0)
-                        return error_prefix(reterr, "%s %s", p->name, p->version);
-        }
-        /* Programs name their loader by /lib64; in a whole system base-files brings the link. */
-        for (size_t k = 0; r >= 0 && k < ELEMENTSOF(links); k++) {
-                _cleanup_free_ char *path = path_join("/", links[k]), *target = path_join("usr", links[k]);
-
-                if (!tree_lookup(t, path))
-                        r = tree_add_symlink(t, path, &(NodeAttributes){ .mode = 0777 }, target, NULL, reterr);
-        }
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(t);
-        return 0;
-}

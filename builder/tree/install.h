@@ -25,10 +25,6 @@ typedef struct InstallOptions {
  * that fails is REFUSAL_SCRIPT_FAILED with its package and output. */
 int install_packages(const InstallOptions *opt, Tree **ret, Error *reterr);
 
-/* Unpacks packages of one purpose without running any script: for the tools tree. Programs of the same suite run from
- * it. */
-int install_unpack(Store *store, const Lock *lock, LockPurpose purpose, Progress *progress, Tree **ret, Error *reterr);
-
 /* Capabilities that were set inside a user namespace carry that namespace's root id (revision 3); an image wants them
  * without (revision 2). capabilities(7). Returns false if the value is neither. */
 bool install_plain_capability(const void *value, size_t size, uint8_t ret[static 20]);

@@ -15,6 +15,7 @@
 /* One run of tools on a part of the tree. */
 typedef struct Settle {
         const SettleOptions *opt;
+        Tree *tools;                        /* borrowed */
         Tree *part;                         /* what the tools see */
         const char *const *const *commands; /* argument vectors, NULL-terminated list */
         const char *const *remove; /* paths below the target removed before the result is sent; NULL-terminated */
@@ -49,7 +50,7 @@ static int inside(Sandbox *sandbox, void *userdata, Error *reterr) {
         _cleanup_free_ char *result = path_join(TARGET, s->result_path + 1);
         int r;
 
-        r = materialise(s->opt->tools, TOOLS, reterr);
+        r = materialise(s->tools, TOOLS, reterr);
         if (r >= 0)
                 r = sandbox_prepare_root(sandbox, TOOLS, reterr);
         if (r >= 0)
@@ -122,7 +123,9 @@ static int settle_run(Settle *s, Error *reterr) {
                 if (fd >= 0)
                         return read_stream(fd, s, reterr);
         }
-        r = sandbox_run(s->opt->mode, inside, read_stream, s, reterr);
+        r = tools_tree(s->opt->tools, &s->tools, reterr);
+        if (r >= 0)
+                r = sandbox_run(s->opt->mode, inside, read_stream, s, reterr);
         if (r < 0)
                 return r;
         return keep(s, &key, reterr);

@@ -9,13 +9,14 @@
 #include "lock.h"
 #include "sandbox.h"
 #include "store.h"
+#include "tools.h"
 #include "tree.h"
 
 typedef struct SettleOptions {
         Store *store;
         const Lock *lock;
         SandboxMode mode;
-        Tree *tools;
+        Tools *tools; /* only unpacked where the cache has no result */
         int64_t epoch;
         bool use_cache;
 } SettleOptions;

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "tools.h"
+#include "deb.h"
+#include "io.h"
+
+struct Tools {
+        Store *store;
+        const Lock *lock;
+        Tree *all; /* NULL until somebody wants it */
+};
+
+Tools *tools_new(Store *store, const Lock *lock) {
+        Tools *t = xnew(Tools, 1);
+
+        *t = (Tools){ .store = store, .lock = lock };
+        return t;
+}
+
+Tools *tools_free(Tools *t) {
+        if (t)
+                tree_free(t->all);
+        free(t);
+        return NULL;
+}
+
+static int unpack(const Tools *tools, const LockPackage *p, Tree *into, Error *reterr) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = store_open_verified(tools->store, &p->sha256, p->size, &fd, reterr);
+        if (r >= 0)
+                r = deb_read(fd, p->name, into, "", DEB_MERGE_USR, NULL, reterr);
+        return r < 0 ? error_prefix(reterr, "%s %s", p->name, p->version) : 0;
+}
+
+/* Programs name their loader by /lib64; in a whole system base-files brings the link. */
+static int add_merge_links(Tree *t, Error *reterr) {
+        static const char *const links[] = { "bin", "sbin", "lib", "lib64" };
+        int r = 0;
+
+        for (size_t k = 0; r >= 0 && k < ELEMENTSOF(links); k++) {
+                _cleanup_free_ char *path = path_join("/", links[k]), *target = path_join("usr", links[k]);
+
+                if (!tree_lookup(t, path))
+                        r = tree_add_symlink(t, path, &(NodeAttributes){ .mode = 0777 }, target, NULL, reterr);
+        }
+        return r;
+}
+
+int tools_tree(Tools *tools, Tree **ret, Error *reterr) {
+        _cleanup_(tree_freep) Tree *t = NULL;
+        int r = 0;
+
+        if (!tools->all) {
+                r = tree_new(NULL, &t, reterr);
+                for (size_t k = 0; r >= 0 && k < tools->lock->n_packages; k++)
+                        if (tools->lock->packages[k].purpose & LOCK_FOR_TOOLS)
+                                r = unpack(tools, &tools->lock->packages[k], t, reterr);
+                if (r >= 0)
+                        r = add_merge_links(t, reterr);
+                if (r < 0)
+                        return error_prefix(reterr, "build tools");
+                tools->all = TAKE_PTR(t);
+        }
+        *ret = tools->all;
+        return 0;
+}
+
+int tools_read_file(Tools *tools, const char *package, const char *path, size_t max_size, char **ret, size_t *ret_size,
+                    Error *reterr) {
+        const LockPackage *p = lock_find(tools->lock, package);
+        _cleanup_(tree_freep) Tree *t = NULL;
+        Node *n = NULL;
+        int r;
+
+        if (p && p->purpose & LOCK_FOR_TOOLS) {
+                r = tree_new(NULL, &t, reterr);
+                if (r >= 0)
+                        r = unpack(tools, p, t, reterr);
+                if (r < 0)
+                        return r;
+                n = tree_lookup(t, path);
+        }
+        if (!n) {
+                error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "the tools have no %s", path);
+                return error_hint(reterr, "The lock was made without %s: run \"sealab lock --update\".", package);
+        }
+        return tree_read_file(t, n, max_size, ret, ret_size, reterr);
+}
