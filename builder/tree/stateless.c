@@ -28,6 +28,17 @@ static int collect_link(Tree *t, Node *n, const char *path, void *userdata) {
         return 0;
 }
 
+/* Takes away the collected links that lead nowhere any more, and frees the list. */
+static void remove_cut_links(Tree *t, LinkList *l) {
+        for (size_t i = 0; i < l->n; i++) {
+                if (tree_lookup(t, l->paths[i]) && !tree_resolve(t, l->paths[i]))
+                        tree_remove(t, l->paths[i]);
+                free(l->paths[i]);
+        }
+        free(l->paths);
+        *l = (LinkList){};
+}
+
 static int drop_node(Tree *t, Node *n, const char *path, void *userdata) {
         const Recipe *r = userdata;
 
@@ -44,11 +55,14 @@ static int drop_node(Tree *t, Node *n, const char *path, void *userdata) {
         return 0;
 }
 
-/* Folders that lost all they held because of a removal; a folder that was empty before is somebody's mount point or
- * cache. */
-static bool prune_empty(Tree *t, Node *n, const Recipe *r) {
-        bool had = n->n_children > 0;
+static int mark_filled(Tree *t, Node *n, const char *path, void *userdata) {
+        n->inode->mark = n->n_children > 0;
+        return 0;
+}
 
+/* Folders that lost all they held because of a removal (mark_filled() saw something in them); a folder that was empty
+ * before is somebody's mount point or cache. */
+static bool prune_empty(Tree *t, Node *n, const Recipe *r) {
         for (size_t i = n->n_children; i > 0; i--) {
                 Node *child = n->children[i - 1];
 
@@ -58,7 +72,7 @@ static bool prune_empty(Tree *t, Node *n, const Recipe *r) {
         if (n->n_children > 0 || !n->parent)
                 return false;
         _cleanup_free_ char *path = node_path(n);
-        return had || recipe_path_is_dropped(r, path);
+        return n->inode->mark || recipe_path_is_dropped(r, path);
 }
 
 int stateless_remove_content(Tree *t, const Recipe *r, Error *reterr) {
@@ -78,14 +92,10 @@ int stateless_remove_content(Tree *t, const Recipe *r, Error *reterr) {
         if (!usr)
                 return error_set(reterr, ENOENT, REFUSAL_BAD_FORMAT, "the tree has no /usr");
         tree_walk(t, t->root, collect_link, &links);
+        tree_walk(t, t->root, mark_filled, NULL);
         tree_walk(t, t->root, drop_node, (void *) r);
         (void) prune_empty(t, usr, r);
-        for (size_t i = 0; i < links.n; i++) {
-                if (tree_lookup(t, links.paths[i]) && !tree_resolve(t, links.paths[i]))
-                        tree_remove(t, links.paths[i]);
-                free(links.paths[i]);
-        }
-        free(links.paths);
+        remove_cut_links(t, &links);
         (void) prune_empty(t, usr, r);
         return 0;
 }
@@ -139,7 +149,9 @@ static const char *const traces[] = {
         "/etc/subuid-",
         "/etc/subgid-",
         "/etc/.updated",
+        /* A key pair made while packages were installed; a certificate is worth nothing without its key. */
         "/etc/ssl/private/ssl-cert-snakeoil.key",
+        "/etc/ssl/certs/ssl-cert-snakeoil.pem",
         /* package management that a sealed image has no use for */
         "/etc/apt",
         "/etc/dpkg",
@@ -192,13 +204,18 @@ static int remove_trace(Tree *t, Node *n, const char *path, void *userdata) {
 
 void stateless_remove_traces(Tree *t) {
         static const char *const places[] = { "/etc", "/var", "/root", "/home", "/lost+found" };
+        Node *etc = tree_lookup(t, "/etc");
+        LinkList links = {};
 
+        if (etc)
+                tree_walk(t, etc, collect_link, &links);
         for (size_t i = 0; i < ELEMENTSOF(places); i++) {
                 Node *n = tree_lookup(t, places[i]);
 
                 if (n)
                         tree_walk(t, n, remove_trace, NULL);
         }
+        remove_cut_links(t, &links);
 }
 
 /* ---- state ------------------------------------------------------------------------------------------------ */
@@ -207,6 +224,7 @@ typedef struct Description {
         char **described; /* sorted paths that tmpfiles.d of the packages name already */
         Buffer lines;
         char **files; /* paths to move into the factory */
+        Error *reterr;
 } Description;
 
 static void description_done(Description *d) {
@@ -245,13 +263,40 @@ static int compare_string(const void *a, const void *b) {
         return strcmp(a, *(char *const *) b);
 }
 
-/* tmpfiles.d(5): white space would end the field, so it is written as an escape. */
-static void append_escaped(Buffer *b, const char *path) {
-        for (; *path; path++)
-                if (strchr(" \t\\\"'%", *path))
-                        buffer_printf(b, *path == '%' ? "%%%%" : "\\x%02x", (unsigned char) *path);
+/* tmpfiles.d(5), the second field: quoted if it must be. Only escapes that every version understands in this place:
+ * those of quote and backslash. */
+static void append_path(Buffer *b, const char *path) {
+        const char *quote = strpbrk(path, " \t\"'\\") ? "\"" : "";
+
+        buffer_puts(b, quote);
+        for (; *path; path++) {
+                if (strchr("\"\\", *path))
+                        buffer_puts(b, "\\");
+                else if (*path == '%')
+                        buffer_puts(b, "%");
+                buffer_append(b, path, 1);
+        }
+        buffer_puts(b, quote);
+}
+
+/* The last field: not quoted, but C's escapes are understood; a lone "-" would mean nothing at all. */
+static void append_argument(Buffer *b, const char *text) {
+        bool lone_dash = streq(text, "-");
+
+        for (; *text; text++)
+                if (*text == '%')
+                        buffer_puts(b, "%%");
+                else if (lone_dash || *text == ' ' || *text == '\t' || strchr("\\\"'", *text))
+                        buffer_printf(b, "\\x%02x", (unsigned char) *text);
                 else
-                        buffer_append(b, path, 1);
+                        buffer_append(b, text, 1);
+}
+
+static bool is_describable(const char *text) {
+        for (; *text; text++)
+                if ((unsigned char) *text < ' ' && *text != '\t')
+                        return false;
+        return true;
 }
 
 static int describe(Tree *t, Node *n, const char *path, void *userdata) {
@@ -264,19 +309,24 @@ static int describe(Tree *t, Node *n, const char *path, void *userdata) {
         for (size_t k = 0; k < ELEMENTSOF(made_by_systemd) - 3; k++)
                 if (streq(path, made_by_systemd[k]))
                         return 0;
+        if (!is_describable(path) || (node_is_symlink(n) && !is_describable(i->target)))
+                return error_set(d->reterr, EINVAL, REFUSAL_BAD_VALUE,
+                                 "%s: tmpfiles.d has no way to name a file with control characters", path);
         if (node_is_folder(n)) {
                 buffer_puts(&d->lines, "d ");
-                append_escaped(&d->lines, path);
+                append_path(&d->lines, path);
                 buffer_printf(&d->lines, " %04o %u %u -\n", i->mode & 07777, i->uid, i->gid);
         } else if (node_is_symlink(n)) {
                 buffer_puts(&d->lines, "L ");
-                append_escaped(&d->lines, path);
-                buffer_printf(&d->lines, " - - - - %s\n", i->target);
+                append_path(&d->lines, path);
+                buffer_puts(&d->lines, " - - - - ");
+                append_argument(&d->lines, i->target);
+                buffer_puts(&d->lines, "\n");
         } else if (node_is_file(n)) {
                 buffer_puts(&d->lines, "C ");
-                append_escaped(&d->lines, path);
+                append_path(&d->lines, path);
                 buffer_printf(&d->lines, " %04o %u %u - " FACTORY, i->mode & 07777, i->uid, i->gid);
-                append_escaped(&d->lines, path);
+                append_argument(&d->lines, path);
                 buffer_puts(&d->lines, "\n");
                 strv_extend(&d->files, path);
         }
@@ -285,7 +335,7 @@ static int describe(Tree *t, Node *n, const char *path, void *userdata) {
 
 int stateless_describe_state(Tree *t, int64_t epoch, Error *reterr) {
         static const char *const places[] = { "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/var" };
-        _cleanup_(description_done) Description d = {};
+        _cleanup_(description_done) Description d = { .reterr = reterr };
         int r;
 
         r = collect_described(t, &d, reterr);
@@ -295,8 +345,9 @@ int stateless_describe_state(Tree *t, int64_t epoch, Error *reterr) {
         for (size_t i = 0; i < ELEMENTSOF(places); i++) {
                 Node *n = tree_lookup(t, places[i]);
 
-                if (n)
-                        tree_walk(t, n, describe, &d);
+                r = n ? tree_walk(t, n, describe, &d) : 0;
+                if (r < 0)
+                        return r;
         }
         STRV_FOREACH (path, d.files) {
                 _cleanup_free_ char *factory = xasprintf(FACTORY "%s", *path);
