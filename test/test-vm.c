@@ -101,9 +101,12 @@ static void the_guest_is_told_what_was_asked_for(void **state) {
         plain = guest_smbios_strings(&(GuestOptions){});
         assert_null(string_starting(plain, ssh));
         assert_null(string_starting(plain, shell));
+        assert_non_null(string_starting(plain, "io.systemd.stub.kernel-cmdline-extra="));
         assert_non_null(
                 string_starting(plain, "io.systemd.credential.binary:systemd.extra-unit.sealab-report.service="));
-        all = guest_smbios_strings(&(GuestOptions){ .root_console = true, .authorized_key = "key", .extra = extra });
+        all = guest_smbios_strings(&(GuestOptions){
+                .keep_command_line = true, .root_console = true, .authorized_key = "key", .extra = extra });
+        assert_null(string_starting(all, "io.systemd.stub."));
         assert_non_null(string_starting(all, ssh));
         assert_non_null(string_starting(all, shell));
         assert_string_equal(string_starting(all, "io.systemd.credential.binary:sealab.authorized-key="),

@@ -105,8 +105,10 @@ char **guest_smbios_strings(const GuestOptions *o) {
                           o->root_console ? " serial-getty@ttyS0.service" : "");
         char **strings = NULL;
 
-        /* The stub takes it only while Secure Boot is off: with it on, the signed command line is the whole of it. */
-        strv_extend(&strings, "io.systemd.stub.kernel-cmdline-extra=console=ttyS0");
+        /* systemd-stub appends it, and so it does with Secure Boot on (seen with 257): what must be booted as signed is
+         * not to be told. */
+        if (!o->keep_command_line)
+                strv_extend(&strings, "io.systemd.stub.kernel-cmdline-extra=console=ttyS0");
         add_credential(&strings, "sealab.report", script);
         add_credential(&strings, "systemd.extra-unit.sealab-report.service", report_unit);
         add_credential(&strings, "systemd.unit-dropin.multi-user.target", wants);

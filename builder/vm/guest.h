@@ -15,6 +15,7 @@
 #define GUEST_REPORT_LINE_MAX 1024
 
 typedef struct GuestOptions {
+        bool keep_command_line;     /* adds nothing to the signed one */
         bool power_off;             /* after the report; otherwise it stays up */
         bool root_console;          /* a root shell on the console, no password asked */
         const char *authorized_key; /* starts an ssh server for root with this public key; NULL: no */

@@ -120,6 +120,7 @@ int vm_folder_write_smbios(VmFolder *f, const VmOptions *o, bool power_off, Erro
                         return r;
         }
         strings = guest_smbios_strings(&(GuestOptions){
+                .keep_command_line = o->keys,
                 .power_off = power_off,
                 .root_console = o->console,
                 .authorized_key = public_key,
