@@ -19,7 +19,7 @@
 #include "tree.h"
 
 /* Rises when the same input would come out as another tree. */
-#define HERMETIC_METHOD_VERSION 1
+#define HERMETIC_METHOD_VERSION 2
 
 /* Works on the tree in place. *ret_kernel is the kernel's release ("6.12.107+deb13-amd64"), NULL if there is no kernel.
  * On failure the tree is in between and must be thrown away; the same holds for the finish. */
