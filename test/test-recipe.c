@@ -310,18 +310,25 @@ static void every_drop_group_has_globs_and_a_line_of_help(void **state) {
 }
 
 static void modules_are_kept_by_glob_and_taken_out_by_negation(void **state) {
-        _cleanup_(recipe_freep) Recipe *r = load_text(
-                *state, "[Kernel]\nModules=drivers/nvme fs/ext4/ext4 drivers/scsi/[sc]d_mod !drivers/nvme/target\n");
+        _cleanup_(recipe_freep) Recipe *r =
+                load_text(*state, "[Kernel]\nModules=drivers/nvme fs/ext4/ext4 fs/xfs/xfs.ko drivers/scsi/[sc]d_mod "
+                                  "!drivers/nvme/target\n");
         _cleanup_(recipe_freep) Recipe *all = load_text(*state, "[Image]\nKeymap=us\n");
         static const struct {
                 const char *path;
                 bool kept;
         } cases[] = {
-                { "drivers/nvme/host/nvme.ko", true },      { "drivers/nvme/host/nvme.ko.xz", true },
-                { "drivers/nvme/host/nvme-core", true },    { "drivers/nvme/target/nvmet.ko.zst", false },
-                { "drivers/nvmem/nvmem_core.ko", false },   { "fs/ext4/ext4.ko.xz", true },
-                { "fs/ext4/ext4-inode-test.ko.xz", false }, { "drivers/scsi/sd_mod.ko.xz", true },
-                { "drivers/scsi/sr_mod.ko.xz", false },     { "fs/btrfs/btrfs.ko", false },
+                { "drivers/nvme/host/nvme.ko", true },
+                { "drivers/nvme/host/nvme.ko.xz", true },
+                { "drivers/nvme/host/nvme-core", true },
+                { "drivers/nvme/target/nvmet.ko.zst", false },
+                { "drivers/nvmem/nvmem_core.ko", false },
+                { "fs/ext4/ext4.ko.xz", true },
+                { "fs/ext4/ext4-inode-test.ko.xz", false },
+                { "fs/xfs/xfs.ko.xz", true },
+                { "drivers/scsi/sd_mod.ko.xz", true },
+                { "drivers/scsi/sr_mod.ko.xz", false },
+                { "fs/btrfs/btrfs.ko", false },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

@@ -192,18 +192,21 @@ static bool locale_is_kept(const Recipe *r, const char *path) {
 }
 
 bool recipe_module_is_kept(const Recipe *r, const char *path) {
-        _cleanup_free_ char *name = xstrdup(path);
+        _cleanup_free_ char *plain = xstrdup(path), *name = xstrdup(path);
         char *suffix = strstr(name, ".ko");
         bool kept = false;
 
-        if (suffix && (suffix[3] == 0 || suffix[3] == '.'))
+        if (suffix && (suffix[3] == 0 || suffix[3] == '.')) {
+                plain[suffix - name + 3] = 0; /* however the release packs its modules */
                 *suffix = 0;
+        }
         if (strv_length(r->modules) == 0)
                 return true;
         STRV_FOREACH (glob, r->modules) {
                 bool out = **glob == '!';
 
-                if (!recipe_glob_matches(*glob + out, name) && !recipe_glob_matches(*glob + out, path))
+                if (!recipe_glob_matches(*glob + out, name) && !recipe_glob_matches(*glob + out, plain) &&
+                    !recipe_glob_matches(*glob + out, path))
                         continue;
                 if (out)
                         return false;

@@ -87,6 +87,9 @@ static int unpack_bytes(const void *packed, size_t size, Buffer *out, Error *ret
             archive_read_next_header(a, &entry) != ARCHIVE_OK)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "not a compressed module: %s",
                                  archive_error_string(a));
+        /* The raw format takes anything; without a filter nobody looked at what it is. */
+        if (archive_filter_code(a, 0) == ARCHIVE_FILTER_NONE)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "not a compressed module");
         while ((n = archive_read_data(a, chunk, 1 << 16)) > 0) {
                 if (out->size + (size_t) n > MODULE_SIZE_MAX)
                         return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "larger than %zu bytes", MODULE_SIZE_MAX);
@@ -152,7 +155,8 @@ static int arrange_modules(Tree *t, const char *folder, const Recipe *recipe, Er
                 if (!p.kept) {
                         error_set(reterr, ENOENT, REFUSAL_BAD_VALUE, "Modules= matches no module of this kernel");
                         return error_hint(
-                                reterr, "Globs are matched against paths like fs/ext4/ext4.ko, or name modules: ext4.");
+                                reterr,
+                                "Globs are matched against paths like fs/ext4/ext4.ko; fs/ext4 names all below it.");
                 }
                 tree_walk(t, n, prune_node, &p);
                 strv_free(p.kept);
