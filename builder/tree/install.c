@@ -96,6 +96,8 @@ static int unpack_essential(Install *i, Error *reterr) {
                 if (r < 0)
                         return error_prefix(reterr, "%s %s", p->name, p->version);
         }
+        if (r >= 0)
+                r = tree_add_merged_links(i->bootstrap, reterr);
         return r;
 }
 

@@ -142,13 +142,9 @@ static int take_parts(Settle *s, Tree *t, const char *const *paths, Error *reter
                 if (n)
                         r = tree_copy(s->part, paths[i], t, n, reterr);
         }
-        /* Where merged-/usr links are missing, --root= of some tools looks in the wrong place. */
-        static const char *const links[] = { "bin", "sbin", "lib", "lib64" };
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(links); i++) {
-                _cleanup_free_ char *path = path_join("/", links[i]), *target = path_join("usr", links[i]);
-
-                r = tree_add_symlink(s->part, path, &(NodeAttributes){ .mode = 0777 }, target, NULL, reterr);
-        }
+        /* Where the links are missing, --root= of some tools looks in the wrong place. */
+        if (r >= 0)
+                r = tree_add_merged_links(s->part, reterr);
         return r;
 }
 

@@ -34,20 +34,6 @@ static int unpack(const Tools *tools, const LockPackage *p, Tree *into, Error *r
         return r < 0 ? error_prefix(reterr, "%s %s", p->name, p->version) : 0;
 }
 
-/* Programs name their loader by /lib64; in a whole system base-files brings the link. */
-static int add_merge_links(Tree *t, Error *reterr) {
-        static const char *const links[] = { "bin", "sbin", "lib", "lib64" };
-        int r = 0;
-
-        for (size_t k = 0; r >= 0 && k < ELEMENTSOF(links); k++) {
-                _cleanup_free_ char *path = path_join("/", links[k]), *target = path_join("usr", links[k]);
-
-                if (!tree_lookup(t, path))
-                        r = tree_add_symlink(t, path, &(NodeAttributes){ .mode = 0777 }, target, NULL, reterr);
-        }
-        return r;
-}
-
 int tools_tree(Tools *tools, Tree **ret, Error *reterr) {
         _cleanup_(tree_freep) Tree *t = NULL;
         int r = 0;
@@ -58,7 +44,7 @@ int tools_tree(Tools *tools, Tree **ret, Error *reterr) {
                         if (tools->lock->packages[k].purpose & LOCK_FOR_TOOLS)
                                 r = unpack(tools, &tools->lock->packages[k], t, reterr);
                 if (r >= 0)
-                        r = add_merge_links(t, reterr);
+                        r = tree_add_merged_links(t, reterr);
                 if (r < 0)
                         return error_prefix(reterr, "build tools");
                 tools->all = TAKE_PTR(t);

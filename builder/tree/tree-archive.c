@@ -369,3 +369,19 @@ int tree_export_archive(Tree *t, int fd, Error *reterr) {
                 return archive_failed(x.a, "cannot finish the archive", reterr);
         return 0;
 }
+
+int tree_add_merged_links(Tree *t, Error *reterr) {
+        static const char *const links[] = { "bin", "sbin", "lib", "lib64" };
+
+        for (size_t i = 0; i < ELEMENTSOF(links); i++) {
+                _cleanup_free_ char *path = xasprintf("/%s", links[i]), *target = xasprintf("usr/%s", links[i]);
+                int r;
+
+                if (tree_lookup(t, path))
+                        continue;
+                r = tree_add_symlink(t, path, &(NodeAttributes){ .mode = 0777 }, target, NULL, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}

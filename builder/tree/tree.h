@@ -162,6 +162,9 @@ int tree_import_archive(Tree *t, const char *prefix, struct archive *a, TreeImpo
 /* The same for a plain tar archive that comes from a file or a pipe, as tree_export_archive() and
  * install_stream_folder() write it. Reads to the end, padding included. */
 int tree_import_stream(Tree *t, int fd, TreeImportFlags flags, Error *reterr);
+/* The links that go with TREE_IMPORT_MERGE_USR: /bin -> usr/bin and so on, where nothing of that name is there.
+ * Programs name their loader by /lib64; Debian 13's base-files brings the links, Debian 12's does not. */
+int tree_add_merged_links(Tree *t, Error *reterr);
 /* Writes the tree as a pax archive (numeric owners, sorted, xattrs and hard links kept, package noted in a
  * "SEALAB.package" attribute that tree_import_archive() understands) to fd. */
 int tree_export_archive(Tree *t, int fd, Error *reterr);
