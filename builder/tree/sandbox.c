@@ -172,10 +172,22 @@ _noreturn_ static void worker_main(SandboxMode mode, SandboxFunc inside, void *u
         if (r < 0) {
                 _cleanup_free_ char *line = error_to_line(&e);
 
+                /* The parent reads the stream to its end before it looks for errors; a long one would fill the pipe. */
+                safe_close(output_fd);
                 (void) io_write_all(error_fd, line, strlen(line), NULL);
                 _exit(1);
         }
         _exit(0);
+}
+
+/* A handler of the parent's would run in the children with their copy of its memory. */
+static void reset_signals(void) {
+        sigset_t none;
+
+        for (int sig = 1; sig < NSIG; sig++)
+                (void) signal(sig, SIG_DFL);
+        sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* The first child: takes the user namespace, waits until its ids are written, then starts the worker and waits for it.
@@ -187,6 +199,7 @@ _noreturn_ static void outer_main(SandboxMode mode, SandboxFunc inside, void *us
         pid_t pid;
         int status, r = 0;
 
+        reset_signals();
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
                 _exit(1);
@@ -335,12 +348,14 @@ int sandbox_run(SandboxMode mode, SandboxFunc inside, SandboxReadFunc reader, vo
                 if (errno != EINTR)
                         return error_errno(reterr, errno, "cannot wait for the sandbox");
         pid = 0;
-        /* What went wrong inside comes first: a reader that fails then fails because of it. */
-        if (*line)
-                return error_from_line(line, reterr);
-        /* SANDBOX_SIGNALLED + n: the worker died of signal n. SIGPIPE only means that the reader gave up first. */
-        if (WIFEXITED(status) && WEXITSTATUS(status) > SANDBOX_SIGNALLED &&
-            WEXITSTATUS(status) != SANDBOX_SIGNALLED + SIGPIPE)
+        /* What went wrong inside comes first: a reader that fails then fails because of it. But a broken pipe inside
+         * only means that the reader gave up before. */
+        if (*line) {
+                r = error_from_line(line, reterr);
+                return r == -EPIPE && read_result < 0 ? error_move(reterr, &read_error) : r;
+        }
+        /* SANDBOX_SIGNALLED + n: the worker died of signal n. */
+        if (WIFEXITED(status) && WEXITSTATUS(status) > SANDBOX_SIGNALLED)
                 return error_set(reterr, EIO, REFUSAL_SYSTEM, "the sandbox was stopped by signal %d (%s)",
                                  WEXITSTATUS(status) - SANDBOX_SIGNALLED,
                                  strsignal(WEXITSTATUS(status) - SANDBOX_SIGNALLED));
@@ -464,8 +479,6 @@ _noreturn_ static void command_main(const SandboxCommand *c, int in, int out) {
         strv_extend(&env, epoch);
         strv_extend_strv(&env, c->extra_env);
         (void) umask(022);
-        for (int sig = 1; sig < NSIG; sig++)
-                (void) signal(sig, SIG_DFL);
         execvpe(c->argv[0], c->argv, env);
         dprintf(1, "cannot run %s: %m\n", c->argv[0]);
         _exit(127);
