@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <gelf.h>
-#include <libelf.h>
-
-#include "archive-cleanup.h"
 #include "initrd-modules.h"
 #include "io.h"
+#include "module.h"
 #include "recipe.h"
 
 #define LIST_SIZE_MAX ((size_t) 64 * 1024 * 1024)
@@ -142,25 +139,6 @@ static const char *const default_modules[] = {
         "spi_intel_pci",
 };
 
-static inline void elf_endp(Elf **e) {
-        if (*e)
-                elf_end(*e);
-}
-
-/* "dm-verity.ko.xz" -> "dm_verity"; NULL if it is no module. */
-static char *module_name(const char *file) {
-        const char *end = strstr(file, ".ko");
-        char *name;
-
-        if (!end || (end[3] && end[3] != '.'))
-                return NULL;
-        name = xstrndup(file, (size_t) (end - file));
-        for (char *p = name; *p; p++)
-                if (*p == '-')
-                        *p = '_';
-        return name;
-}
-
 static void append_module(InitrdModules *m, const char *path, Node *n) {
         char *name = module_name(path_basename(path));
 
@@ -257,72 +235,6 @@ static Module *find_module(InitrdModules *m, const char *name) {
         return found;
 }
 
-static int decompress(const char *data, size_t size, Buffer *ret, Error *reterr) {
-        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
-        struct archive_entry *e;
-
-        if (!a || archive_read_support_filter_xz(a) != ARCHIVE_OK ||
-            archive_read_support_filter_gzip(a) != ARCHIVE_OK || archive_read_support_filter_zstd(a) != ARCHIVE_OK ||
-            archive_read_support_format_raw(a) != ARCHIVE_OK || archive_read_open_memory(a, data, size) != ARCHIVE_OK ||
-            archive_read_next_header(a, &e) != ARCHIVE_OK)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the module cannot be decompressed: %s",
-                                 (a ? archive_error_string(a) : NULL) ?: "it is damaged");
-        for (;;) {
-                const void *block;
-                la_int64_t offset;
-                size_t n;
-                int r = archive_read_data_block(a, &block, &n, &offset);
-
-                if (r == ARCHIVE_EOF)
-                        return 0;
-                if (r != ARCHIVE_OK)
-                        return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the module cannot be decompressed: %s",
-                                         archive_error_string(a) ?: "it is damaged");
-                if (n > MODULE_SIZE_MAX - ret->size)
-                        return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "the module is larger than %zu bytes",
-                                         MODULE_SIZE_MAX);
-                buffer_append(ret, block, n);
-        }
-}
-
-static int bad_module(Error *reterr) {
-        return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "not a kernel module: %s", elf_errmsg(-1) ?: "damaged");
-}
-
-/* The strings "key=value" in the section .modinfo. */
-static int read_modinfo(Buffer *b, char ***ret, Error *reterr) {
-        _cleanup_(elf_endp) Elf *e = NULL;
-        _cleanup_strv_free_ char **l = NULL;
-        Elf_Scn *section = NULL;
-        size_t names;
-
-        if (elf_version(EV_CURRENT) == EV_NONE || !(e = elf_memory(b->data, b->size)) || elf_kind(e) != ELF_K_ELF ||
-            elf_getshdrstrndx(e, &names) < 0)
-                return bad_module(reterr);
-        while ((section = elf_nextscn(e, section))) {
-                const char *name;
-                Elf_Data *data;
-                GElf_Shdr h;
-
-                if (!gelf_getshdr(section, &h) || !(name = elf_strptr(e, names, h.sh_name)))
-                        return bad_module(reterr);
-                if (!streq(name, ".modinfo"))
-                        continue;
-                if (!(data = elf_getdata(section, NULL)))
-                        return bad_module(reterr);
-                for (size_t k = 0; k < data->d_size;) {
-                        const char *p = (const char *) data->d_buf + k;
-                        size_t n = strnlen(p, data->d_size - k);
-
-                        if (n > 0)
-                                strv_push(&l, xstrndup(p, n));
-                        k += n + 1;
-                }
-        }
-        *ret = TAKE_PTR(l);
-        return 0;
-}
-
 static int add_module(InitrdModules *m, Module *module, Error *reterr);
 
 static int add_dependencies(InitrdModules *m, const Module *module, char *const *modinfo, Error *reterr) {
@@ -361,12 +273,10 @@ static int add_module(InitrdModules *m, Module *module, Error *reterr) {
                 return 0;
         module->added = true;
         r = tree_read_file(m->kernel, module->node, MODULE_SIZE_MAX, &raw, &size, reterr);
-        if (r >= 0 && endswith(module->node->name, ".ko"))
-                buffer_append(&plain, raw, size);
-        else if (r >= 0)
-                r = decompress(raw, size, &plain, reterr);
         if (r >= 0)
-                r = read_modinfo(&plain, &modinfo, reterr);
+                r = module_unpack(raw, size, &plain, reterr);
+        if (r >= 0)
+                r = module_info(plain.data, plain.size, &modinfo, reterr);
         if (r >= 0)
                 r = tree_add_file(m->to, path, &a, plain.data, plain.size, NULL, reterr);
         if (r < 0)

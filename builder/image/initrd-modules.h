@@ -7,8 +7,6 @@
 
 #include "tree.h"
 
-#define MODULE_SIZE_MAX ((size_t) 256 * 1024 * 1024)
-
 typedef struct InitrdModules InitrdModules;
 
 /* Lists the modules below /usr/lib/modules/RELEASE of kernel; both trees are borrowed until initrd_modules_free(). */

@@ -6,6 +6,7 @@
 #include "initrd.h"
 #include "io.h"
 #include "settle.h"
+#include "unpack.h"
 
 #define TEXT_MAX ((size_t) 1 << 20)
 /* zstd 9 to 19 save a few percent here and cost the kernel nothing, but the build many seconds. */
@@ -31,32 +32,6 @@ static char *without_image(const char *os_release) {
         return buffer_steal(&b);
 }
 
-static void close_packages(InitrdPackage *packages, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                safe_close(packages[i].fd);
-        free(packages);
-}
-
-static int open_pool(const SealContext *c, Tree **ret, Error *reterr) {
-        InitrdPackage *packages = xnew(InitrdPackage, c->lock->n_packages);
-        size_t n = 0;
-        int r = 0;
-
-        for (size_t i = 0; r >= 0 && i < c->lock->n_packages; i++) {
-                const LockPackage *p = &c->lock->packages[i];
-
-                if (!(p->purpose & LOCK_FOR_INITRD))
-                        continue;
-                packages[n] = (InitrdPackage){ .name = p->name, .fd = -EBADF };
-                r = store_open_verified(c->store, &p->sha256, p->size, &packages[n].fd, reterr);
-                n++;
-        }
-        if (r >= 0)
-                r = initrd_unpack(packages, n, NULL, ret, reterr);
-        close_packages(packages, n);
-        return r;
-}
-
 static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, Error *reterr) {
         _cleanup_(tree_freep) Tree *pool = NULL, *initrd = NULL;
         _cleanup_free_ char *full = NULL, *os_release = NULL, *group = NULL;
@@ -73,7 +48,7 @@ static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, E
         if (r >= 0)
                 r = read_text(t, "/usr/share/factory/etc/group", &group, reterr);
         if (r >= 0)
-                r = open_pool(c, &pool, reterr);
+                r = unpack_purpose(c->store, c->lock, LOCK_FOR_INITRD, &pool, reterr);
         if (r < 0)
                 return r;
         os_release = without_image(full);

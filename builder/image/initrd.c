@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "initrd.h"
-#include "deb.h"
 #include "elf-deps.h"
 #include "initrd-list.h"
 #include "initrd-modules.h"
@@ -36,25 +35,6 @@ static int add_merge_links(Tree *t, Error *reterr) {
                 if (r < 0)
                         return r;
         }
-        return 0;
-}
-
-int initrd_unpack(const InitrdPackage *packages, size_t n_packages, const char *spool_folder, Tree **ret,
-                  Error *reterr) {
-        _cleanup_(tree_freep) Tree *t = NULL;
-        int r = tree_new(spool_folder, &t, reterr);
-
-        if (r < 0)
-                return r;
-        for (size_t k = 0; k < n_packages; k++) {
-                r = deb_read(packages[k].fd, packages[k].name, t, "", DEB_MERGE_USR, NULL, reterr);
-                if (r < 0)
-                        return r;
-        }
-        r = add_merge_links(t, reterr);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(t);
         return 0;
 }
 

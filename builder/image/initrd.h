@@ -5,7 +5,7 @@
  * root partition, lay /etc over its factory copy, and switch over. Made from locked packages, of which no script ever
  * runs.
  *
- *     initrd_unpack()    packages -> one tree, the pool
+ *     unpack_purpose()   packages -> one tree, the pool
  *     initrd_collect()   pool + kernel -> the initrd's tree
  *     depmod on it       by the caller, with the locked kmod (libkmod reads only the binary indexes)
  *     initrd_pack()      tree -> bytes
@@ -13,15 +13,6 @@
  * Same input, same bytes, on every machine with the same libzstd. */
 
 #include "tree.h"
-
-typedef struct InitrdPackage {
-        const char *name; /* must be the name in the package */
-        int fd;           /* of the verified .deb (or of what deb_repack_uncompressed() made of it), borrowed */
-} InitrdPackage;
-
-/* Unpacks all packages into one tree with a merged /usr. */
-int initrd_unpack(const InitrdPackage *packages, size_t n_packages, const char *spool_folder, Tree **ret,
-                  Error *reterr);
 
 typedef struct InitrdOptions {
         Tree *kernel;               /* holds /usr/lib/modules/RELEASE of the kernel package, depmod or not */

@@ -15,11 +15,15 @@
 #include "install.h"
 #include "io.h"
 #include "log.h"
+#include "parallel.h"
 #include "predepends.h"
 #include "process.h"
+#include "unpack.h"
 
 #define TARGET "/work/target"
-#define STORE_INSIDE "/run/sealab-store" /* in the target; its /run is a tmpfs of the sandbox */
+#define POLICY TARGET "/usr/sbin/policy-rc.d"
+#define IDLE_DEPMOD TARGET "/usr/local/sbin/depmod" /* found before the real one */
+#define STORE_INSIDE "/run/sealab-store"            /* in the target; its /run is a tmpfs of the sandbox */
 #define DPKG_LIST_MAX ((size_t) 16 << 20)
 #define STREAM_BLOCK ((size_t) 1 << 20)
 
@@ -53,13 +57,14 @@ static void install_done(Install *i) {
 /* ---- before the sandbox: what is there, in what order ---------------------------------------------------------------
  */
 
-static char *field_or_empty(const DebFile *control, const char *name) {
-        return deb_field(control ? control->data : "", name) ?: xstrdup("");
+static char *field_or_empty(const char *control, const char *name) {
+        return deb_field(control, name) ?: xstrdup("");
 }
 
-/* Only the control file; the store's copy is checked against the lock on the way. */
-static int read_control(Install *i, size_t k, Error *reterr) {
-        const LockPackage *p = i->packages[k];
+/* In a child: only the control file; the store's copy is checked against the lock on the way. */
+static int read_control(size_t item, Buffer *ret, void *userdata, Error *reterr) {
+        const Install *i = userdata;
+        const LockPackage *p = i->packages[item];
         _cleanup_deb_control_ DebControl control = {};
         _cleanup_close_ int fd = -EBADF;
         const DebFile *text;
@@ -71,40 +76,42 @@ static int read_control(Install *i, size_t k, Error *reterr) {
         if (r < 0)
                 return error_prefix(reterr, "%s %s", p->name, p->version);
         text = deb_control_file(&control, "control");
-        i->relations[k] = (PackageRelations){ .name = p->name,
-                                              .pre_depends = field_or_empty(text, "Pre-Depends"),
-                                              .depends = field_or_empty(text, "Depends"),
-                                              .provides = field_or_empty(text, "Provides") };
-        i->essential[k] = p->essential;
+        if (text)
+                buffer_append(ret, text->data, text->size);
+        return 0;
+}
+
+static int take_control(size_t item, const char *data, size_t size, void *userdata, Error *reterr) {
+        Install *i = userdata;
+        const LockPackage *p = i->packages[item];
+
+        i->relations[item] = (PackageRelations){ .name = p->name,
+                                                 .pre_depends = field_or_empty(data, "Pre-Depends"),
+                                                 .depends = field_or_empty(data, "Depends"),
+                                                 .provides = field_or_empty(data, "Provides") };
+        i->essential[item] = p->essential;
         progress_advance(i->opt->progress, p->size);
         return 0;
 }
 
 static int unpack_essential(Install *i, Error *reterr) {
+        _cleanup_free_ const LockPackage **essential = xnew(const LockPackage *, i->n_essential);
+        size_t n = 0;
         int r;
 
+        for (size_t k = 0; k < i->n_packages; k++)
+                if (i->essential[k])
+                        essential[n++] = i->packages[k];
         r = tree_new(NULL, &i->bootstrap, reterr);
-        for (size_t k = 0; r >= 0 && k < i->n_packages; k++) {
-                const LockPackage *p = i->packages[k];
-                _cleanup_close_ int fd = -EBADF;
-
-                if (!i->essential[k])
-                        continue;
-                r = store_open_verified(i->opt->store, &p->sha256, p->size, &fd, reterr);
-                if (r >= 0)
-                        r = deb_read(fd, p->name, i->bootstrap, "", DEB_MERGE_USR, NULL, reterr);
-                if (r < 0)
-                        return error_prefix(reterr, "%s %s", p->name, p->version);
-        }
         if (r >= 0)
-                r = tree_add_merged_links(i->bootstrap, reterr);
-        return r;
+                r = unpack_packages(i->opt->store, essential, n, i->bootstrap, reterr);
+        return r < 0 ? r : tree_add_merged_links(i->bootstrap, reterr);
 }
 
 static int read_packages(Install *i, Error *reterr) {
         const Lock *lock = i->opt->lock;
         uint64_t total = 0;
-        int r = 0;
+        int r;
 
         i->packages = xnew(const LockPackage *, lock->n_packages);
         for (size_t k = 0; k < lock->n_packages; k++)
@@ -116,8 +123,7 @@ static int read_packages(Install *i, Error *reterr) {
         i->essential = xnew(bool, i->n_packages);
         i->rounds = xnew(unsigned, i->n_packages);
         progress_total(i->opt->progress, total);
-        for (size_t k = 0; r >= 0 && k < i->n_packages; k++)
-                r = read_control(i, k, reterr);
+        r = parallel_run(i->n_packages, read_control, take_control, i, reterr);
         if (r < 0)
                 return r;
         predepends_close(i->relations, i->n_packages, i->essential);
@@ -172,6 +178,8 @@ static int prepare_target(Install *i, Sandbox *s, Error *reterr) {
                 TARGET "/var/lib/dpkg/info",
                 TARGET "/usr",
                 TARGET "/usr/sbin",
+                TARGET "/usr/local",
+                TARGET "/usr/local/sbin",
         };
         _cleanup_free_ char *store = path_join(i->opt->store->path, "sha256");
         _cleanup_close_ int fd = -EBADF;
@@ -190,7 +198,11 @@ static int prepare_target(Install *i, Sandbox *s, Error *reterr) {
                 r = put_file(TARGET "/var/lib/dpkg/status", 0644, "", reterr);
         /* invoke-rc.d asks this before it starts a service; nothing may start here. */
         if (r >= 0)
-                r = put_file(TARGET "/usr/sbin/policy-rc.d", 0755, "#!/bin/sh\nexit 101\n", reterr);
+                r = put_file(POLICY, 0755, "#!/bin/sh\nexit 101\n", reterr);
+        /* Indexes are made when it is known which modules stay; reading all of them here takes as long as unpacking all
+         * packages. */
+        if (r >= 0)
+                r = put_file(IDLE_DEPMOD, 0755, "#!/bin/sh\nexit 0\n", reterr);
         if (r < 0)
                 return r;
         /* Scripts of essential packages use awk before mawk's own script has made the link. */
@@ -329,8 +341,8 @@ static int inside(Sandbox *s, void *userdata, Error *reterr) {
                 r = check_complete(s, reterr);
         if (r < 0)
                 return r;
-        if (unlink(TARGET "/usr/sbin/policy-rc.d") < 0)
-                return error_errno(reterr, errno, "cannot remove policy-rc.d");
+        if (unlink(POLICY) < 0 || unlink(IDLE_DEPMOD) < 0)
+                return error_errno(reterr, errno, "cannot remove what kept scripts from working");
         return install_stream_folder(TARGET, s->output_fd, reterr);
 }
 

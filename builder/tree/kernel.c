@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "kernel.h"
-#include "archive-cleanup.h"
 #include "io.h"
+#include "module.h"
+#include "parallel.h"
 
-/* The largest modules of Debian's kernels are 15 MB unpacked. */
-#define MODULE_SIZE_MAX ((size_t) 256 << 20)
-#define MODULES_DEP_MAX ((size_t) 16 << 20)
 #define MODULES "/usr/lib/modules"
 
 static size_t suffix_length(const char *name) {
@@ -21,113 +19,141 @@ static size_t suffix_length(const char *name) {
 /* ---- which modules stay ---------------------------------------------------------------------------------------------
  */
 
-/* modules.dep: "kernel/a.ko.xz: kernel/b.ko.xz kernel/c.ko.xz", the dependencies complete. */
-static int collect_kept(Tree *t, const char *folder, const Recipe *recipe, char ***ret_kept, Error *reterr) {
-        _cleanup_free_ char *path = path_join(folder, "modules.dep"), *text = NULL;
-        _cleanup_strv_free_ char **lines = NULL, **kept = NULL;
-        Node *dep = tree_lookup(t, path);
-        int r;
+typedef struct Module {
+        char *path; /* below the release's folder: "kernel/fs/ext4/ext4.ko.xz" */
+        char *name; /* "ext4" */
+        bool kept;
+} Module;
 
-        if (!dep)
-                return error_set(reterr, ENOENT, REFUSAL_BAD_FORMAT,
-                                 "%s is missing: depmod did not run for this kernel", path);
-        r = tree_read_file(t, dep, MODULES_DEP_MAX, &text, NULL, reterr);
-        if (r < 0)
-                return r;
-        lines = strv_split(text, "\n");
-        STRV_FOREACH (line, lines) {
-                _cleanup_strv_free_ char **words = NULL;
-                char *colon = strchr(*line, ':');
+typedef struct Modules {
+        Tree *t;
+        const char *folder;
+        Module *items; /* sorted by name */
+        size_t n_items, n_allocated;
+        size_t *kept; /* indexes; what those from n_read on depend on is not known yet */
+        size_t n_kept, n_kept_allocated, n_read;
+        bool all;
+} Modules;
 
-                if (!colon)
-                        continue;
-                *colon = ' ';
-                words = strv_split(*line, " ");
-                if (words && recipe_module_is_kept(recipe, startswith(words[0], "kernel/") ?: words[0]))
-                        strv_extend_strv(&kept, words);
+static void modules_done(Modules *m) {
+        for (size_t i = 0; i < m->n_items; i++) {
+                free(m->items[i].path);
+                free(m->items[i].name);
         }
-        strv_sort_unique(kept);
-        *ret_kept = TAKE_PTR(kept);
-        return 0;
+        free(m->items);
+        free(m->kept);
 }
 
-typedef struct Pruning {
-        char **kept; /* sorted; NULL: all */
-        size_t prefix;
-} Pruning;
-
-static int compare_string(const void *a, const void *b) {
-        return strcmp(a, *(char *const *) b);
-}
-
-static int prune_node(Tree *t, Node *n, const char *path, void *userdata) {
-        const Pruning *p = userdata;
+static int list_module(Tree *t, Node *n, const char *path, void *userdata) {
+        Modules *m = userdata;
 
         if (!node_is_file(n) || suffix_length(n->name) == 0)
                 return 0;
-        return bsearch(path + p->prefix, p->kept, strv_length(p->kept), sizeof(char *), compare_string)
-                       ? 0
-                       : TREE_WALK_REMOVE;
+        GROW(m->items, m->n_items, m->n_allocated);
+        m->items[m->n_items++] =
+                (Module){ .path = xstrdup(path + strlen(m->folder) + 1), .name = module_name(n->name) };
+        return 0;
+}
+
+static int compare_modules(const void *a, const void *b) {
+        const Module *x = a, *y = b;
+        int c = strcmp(x->name, y->name);
+
+        return c != 0 ? c : strcmp(x->path, y->path);
+}
+
+static void keep_module(Modules *m, size_t i) {
+        if (m->items[i].kept)
+                return;
+        m->items[i].kept = true;
+        GROW(m->kept, m->n_kept, m->n_kept_allocated);
+        m->kept[m->n_kept++] = i;
+}
+
+static int compare_name(const void *key, const void *element) {
+        return strcmp(key, ((const Module *) element)->name);
+}
+
+/* All of that name: which of them is loaded is for depmod to say. */
+static int keep_name(Modules *m, const char *name, Error *reterr) {
+        _cleanup_free_ char *file = xasprintf("%s.ko", name), *key = module_name(file);
+        const Module *found = bsearch(key, m->items, m->n_items, sizeof(Module), compare_name);
+
+        if (!found)
+                return error_set(reterr, ENOENT, REFUSAL_BAD_FORMAT,
+                                 "it needs the module %s, which the kernel package does not have", name);
+        while (found > m->items && streq(found[-1].name, key))
+                found--;
+        for (; found < m->items + m->n_items && streq(found->name, key); found++)
+                keep_module(m, (size_t) (found - m->items));
+        return 0;
+}
+
+static int keep_dependencies(Modules *m, const char *data, size_t size, Error *reterr) {
+        _cleanup_strv_free_ char **info = NULL;
+        int r;
+
+        r = module_info(data, size, &info, reterr);
+        STRV_FOREACH (line, info) {
+                const char *depends = startswith(*line, "depends=");
+                _cleanup_strv_free_ char **names = strv_split(depends ?: "", ",");
+
+                for (char **name = names; r >= 0 && name && *name; name++)
+                        r = keep_name(m, *name, reterr);
+        }
+        return r;
 }
 
 /* ---- unpacking
  * --------------------------------------------------------------------------------------------------------- */
 
-static int unpack_bytes(const void *packed, size_t size, Buffer *out, Error *reterr) {
-        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
-        _cleanup_free_ char *chunk = xmalloc(1 << 16);
-        struct archive_entry *entry;
-        ssize_t n;
-
-        archive_read_support_format_raw(a);
-        archive_read_support_filter_xz(a);
-        archive_read_support_filter_zstd(a);
-        archive_read_support_filter_gzip(a);
-        if (archive_read_open_memory(a, packed, size) != ARCHIVE_OK ||
-            archive_read_next_header(a, &entry) != ARCHIVE_OK)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "not a compressed module: %s",
-                                 archive_error_string(a));
-        /* The raw format takes anything; without a filter nobody looked at what it is. */
-        if (archive_filter_code(a, 0) == ARCHIVE_FILTER_NONE)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "not a compressed module");
-        while ((n = archive_read_data(a, chunk, 1 << 16)) > 0) {
-                if (out->size + (size_t) n > MODULE_SIZE_MAX)
-                        return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "larger than %zu bytes", MODULE_SIZE_MAX);
-                buffer_append(out, chunk, (size_t) n);
-        }
-        if (n < 0)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "damaged: %s", archive_error_string(a));
-        return 0;
-}
-
-static int unpack_module(Tree *t, const char *path, Error *reterr) {
-        _cleanup_free_ char *packed = NULL, *plain_path = NULL;
-        _cleanup_buffer_ Buffer plain = {};
-        Node *n = tree_lookup(t, path);
-        const Inode *i = n->inode;
+static int unpack_module(size_t item, Buffer *ret, void *userdata, Error *reterr) {
+        const Modules *m = userdata;
+        const Module *module = &m->items[m->kept[m->n_read + item]];
+        _cleanup_free_ char *path = path_join(m->folder, module->path), *data = NULL;
         size_t size;
         int r;
 
-        r = tree_read_file(t, n, MODULE_SIZE_MAX, &packed, &size, reterr);
+        r = tree_read_file(m->t, tree_lookup(m->t, path), MODULE_SIZE_MAX, &data, &size, reterr);
         if (r >= 0)
-                r = unpack_bytes(packed, size, &plain, reterr);
-        if (r < 0)
-                return error_prefix(reterr, "%s", path);
-        plain_path = xstrndup(path, strlen(path) - suffix_length(path));
-        _cleanup_free_ char *ko = xasprintf("%s.ko", plain_path);
-        NodeAttributes a = {
+                r = module_unpack(data, size, ret, reterr);
+        return r < 0 ? error_prefix(reterr, "%s", path) : 0;
+}
+
+static int take_module(size_t item, const char *data, size_t size, void *userdata, Error *reterr) {
+        Modules *m = userdata;
+        const Module *module = &m->items[m->kept[m->n_read + item]];
+        _cleanup_free_ char *packed = path_join(m->folder, module->path),
+                            *plain = xstrndup(packed, strlen(packed) - suffix_length(packed) + strlen(".ko"));
+        const Inode *i = tree_lookup(m->t, packed)->inode;
+        const NodeAttributes a = {
                 .mode = i->mode & 07777, .uid = i->uid, .gid = i->gid, .mtime = i->mtime, .package = i->package
         };
-        r = tree_add_file(t, ko, &a, plain.data ?: "", plain.size, NULL, reterr);
+        int r = 0;
+
+        if (!m->all)
+                r = keep_dependencies(m, data, size, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "%s", packed);
+        if (streq(packed, plain))
+                return 0;
+        r = tree_add_file(m->t, plain, &a, data, size, NULL, reterr);
         if (r >= 0)
-                tree_remove(t, path);
+                tree_remove(m->t, packed);
         return r;
 }
 
-static int list_packed(Tree *t, Node *n, const char *path, void *userdata) {
-        if (node_is_file(n) && suffix_length(n->name) > strlen(".ko"))
-                strv_extend(userdata, path);
-        return 0;
+/* What the recipe names, then what that depends on, and so on; each module is unpacked once. */
+static int unpack_kept(Modules *m, Error *reterr) {
+        int r = 0;
+
+        while (r >= 0 && m->n_read < m->n_kept) {
+                size_t n = m->n_kept - m->n_read;
+
+                r = parallel_run(n, unpack_module, take_module, m, reterr);
+                m->n_read += n;
+        }
+        return r;
 }
 
 static int remove_index(Tree *t, Node *n, const char *path, void *userdata) {
@@ -142,30 +168,31 @@ static int remove_index(Tree *t, Node *n, const char *path, void *userdata) {
 
 /* modules.order names files as the kernel's build knew them, so it is left as it is but for modules that went. */
 static int arrange_modules(Tree *t, const char *folder, const Recipe *recipe, Error *reterr) {
-        _cleanup_strv_free_ char **packed = NULL;
+        _cleanup_(modules_done) Modules m = { .t = t, .folder = folder, .all = !recipe->modules };
         Node *n = tree_lookup(t, folder);
         int r;
 
-        if (recipe->modules) {
-                Pruning p = { .prefix = strlen(folder) + 1 };
-
-                r = collect_kept(t, folder, recipe, &p.kept, reterr);
-                if (r < 0)
-                        return r;
-                if (!p.kept) {
-                        error_set(reterr, ENOENT, REFUSAL_BAD_VALUE, "Modules= matches no module of this kernel");
-                        return error_hint(
-                                reterr,
-                                "Globs are matched against paths like fs/ext4/ext4.ko; fs/ext4 names all below it.");
-                }
-                tree_walk(t, n, prune_node, &p);
-                strv_free(p.kept);
+        tree_walk(t, n, list_module, &m);
+        if (m.n_items > 0)
+                qsort(m.items, m.n_items, sizeof(Module), compare_modules);
+        for (size_t i = 0; i < m.n_items; i++)
+                /* Of what is plain and stays in any case nothing needs to be known. */
+                if (m.all ? !endswith(m.items[i].path, ".ko")
+                          : recipe_module_is_kept(recipe, startswith(m.items[i].path, "kernel/") ?: m.items[i].path))
+                        keep_module(&m, i);
+        if (m.n_kept == 0 && !m.all) {
+                error_set(reterr, ENOENT, REFUSAL_BAD_VALUE, "Modules= matches no module of this kernel");
+                return error_hint(reterr,
+                                  "Globs are matched against paths like fs/ext4/ext4.ko; fs/ext4 names all below it.");
         }
-        tree_walk(t, n, list_packed, &packed);
-        STRV_FOREACH (path, packed) {
-                r = unpack_module(t, *path, reterr);
-                if (r < 0)
-                        return r;
+        r = unpack_kept(&m, reterr);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < m.n_items && !m.all; i++) {
+                _cleanup_free_ char *path = path_join(folder, m.items[i].path);
+
+                if (!m.items[i].kept)
+                        tree_remove(t, path);
         }
         tree_walk(t, n, remove_index, NULL);
         return 0;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "tools.h"
-#include "deb.h"
-#include "io.h"
+#include "unpack.h"
 
 struct Tools {
         Store *store;
@@ -24,31 +23,13 @@ Tools *tools_free(Tools *t) {
         return NULL;
 }
 
-static int unpack(const Tools *tools, const LockPackage *p, Tree *into, Error *reterr) {
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
-        r = store_open_verified(tools->store, &p->sha256, p->size, &fd, reterr);
-        if (r >= 0)
-                r = deb_read(fd, p->name, into, "", DEB_MERGE_USR, NULL, reterr);
-        return r < 0 ? error_prefix(reterr, "%s %s", p->name, p->version) : 0;
-}
-
 int tools_tree(Tools *tools, Tree **ret, Error *reterr) {
-        _cleanup_(tree_freep) Tree *t = NULL;
         int r = 0;
 
-        if (!tools->all) {
-                r = tree_new(NULL, &t, reterr);
-                for (size_t k = 0; r >= 0 && k < tools->lock->n_packages; k++)
-                        if (tools->lock->packages[k].purpose & LOCK_FOR_TOOLS)
-                                r = unpack(tools, &tools->lock->packages[k], t, reterr);
-                if (r >= 0)
-                        r = tree_add_merged_links(t, reterr);
-                if (r < 0)
-                        return error_prefix(reterr, "build tools");
-                tools->all = TAKE_PTR(t);
-        }
+        if (!tools->all)
+                r = unpack_purpose(tools->store, tools->lock, LOCK_FOR_TOOLS, &tools->all, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "build tools");
         *ret = tools->all;
         return 0;
 }
@@ -63,7 +44,7 @@ int tools_read_file(Tools *tools, const char *package, const char *path, size_t 
         if (p && p->purpose & LOCK_FOR_TOOLS) {
                 r = tree_new(NULL, &t, reterr);
                 if (r >= 0)
-                        r = unpack(tools, p, t, reterr);
+                        r = unpack_packages(tools->store, &p, 1, t, reterr);
                 if (r < 0)
                         return r;
                 n = tree_lookup(t, path);
