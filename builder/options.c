@@ -219,10 +219,13 @@ int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbS
                         strv_extend(&words, argv[i]);
                         if (strv_length(words) == 2)
                                 break;
-                } else if (argv[i][1] == '-' && !strchr(argv[i], '=')) {
-                        const OptionSpec *o = find_in(t->common, t->n_common, argv[i] + 2, strlen(argv[i] + 2), 0);
+                } else if (!strchr(argv[i], '=')) {
+                        bool is_long = argv[i][1] == '-';
+                        const OptionSpec *o =
+                                is_long ? find_in(t->common, t->n_common, argv[i] + 2, strlen(argv[i] + 2), 0)
+                                        : find_in(t->common, t->n_common, NULL, 0, argv[i][1]);
 
-                        if (o && o->kind != OPTION_FLAG)
+                        if (o && o->kind != OPTION_FLAG && (is_long || !argv[i][2]))
                                 i++;
                 }
         }
