@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Trees with everything an image can hold, for the EROFS tests: sizes around block borders, hard links, extended attributes,
- * devices, large folders, names in other scripts; always the same ones. */
+/* Trees with everything an image can hold, for the EROFS tests: sizes around block borders, hard links, extended
+ * attributes, devices, large folders, names in other scripts; always the same ones. */
 
+#include "erofs.h"
+#include "io.h"
+#include "liberofs.h"
+#include "process.h"
+#include <cmocka.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -15,11 +20,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <cmocka.h>
-#include "erofs.h"
-#include "io.h"
-#include "liberofs.h"
-#include "process.h"
 
 /* --- trees ------------------------------------------------------------------------------------------------------- */
 
