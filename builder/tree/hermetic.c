@@ -23,8 +23,10 @@ int hermetic_base(Tree *t, const Recipe *recipe, char **ret_kernel, Error *reter
         return 0;
 }
 
+/* With its length: an element may read like the next list's name. */
 static void hash_list(Hasher *h, const char *name, char *const *l) {
         hasher_update_string(h, name);
+        hasher_update(h, &(size_t){ strv_length(l) }, sizeof(size_t));
         STRV_FOREACH (s, l)
                 hasher_update_string(h, *s);
 }
