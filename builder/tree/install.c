@@ -499,15 +499,42 @@ static void note_owner(Tree *t, const char *path, const char *package) {
                 n->inode->package = xstrdup(package);
 }
 
+/* dpkg's record has three lines for each diversion: a path, where other packages' files of that path go, and the
+ * package that has the path for itself (":" for none). */
+static const char *path_after_diversion(char *const *diversions, const char *path, const char *package) {
+        for (char *const *d = diversions; d && d[0] && d[1] && d[2]; d += 3)
+                if (streq(d[0], path) && !streq(d[2], package))
+                        return d[1];
+        return path;
+}
+
+static int read_diversions(Tree *t, char ***ret, Error *reterr) {
+        Node *n = tree_lookup(t, "/var/lib/dpkg/diversions");
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        if (!n)
+                return 0;
+        r = tree_read_file(t, n, DPKG_LIST_MAX, &text, NULL, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "dpkg's diversions");
+        *ret = strv_split(text, "\n");
+        return 0;
+}
+
 static int note_owners(Tree *t, Error *reterr) {
         Node *info = tree_lookup(t, "/var/lib/dpkg/info");
+        _cleanup_strv_free_ char **diversions = NULL;
+        int r;
 
+        r = read_diversions(t, &diversions, reterr);
+        if (r < 0)
+                return r;
         for (size_t k = 0; info && k < info->n_children; k++) {
                 Node *list = info->children[k];
                 const char *suffix = endswith(list->name, ".list");
                 _cleanup_free_ char *package = NULL, *text = NULL;
                 _cleanup_strv_free_ char **paths = NULL;
-                int r;
 
                 if (!suffix)
                         continue;
@@ -518,7 +545,7 @@ static int note_owners(Tree *t, Error *reterr) {
                 paths = strv_split(text, "\n");
                 STRV_FOREACH (p, paths)
                         if (**p == '/')
-                                note_owner(t, *p, package);
+                                note_owner(t, path_after_diversion(diversions, *p, package), package);
         }
         return 0;
 }

@@ -11,7 +11,7 @@
 #include "tree.h"
 
 /* Rises when the same packages would come out as another tree; part of every cache key. */
-#define INSTALL_METHOD_VERSION 2
+#define INSTALL_METHOD_VERSION 3
 
 typedef struct InstallOptions {
         Store *store;     /* borrowed; where the packages are */
