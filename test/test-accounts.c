@@ -16,17 +16,17 @@ static Ids *parse_ids(const char *text) {
         return ids;
 }
 
-/* As scripts left it: a took 101 first. ids.lock wants it the other way round. */
+/* As scripts left it: a took the first user, b the first group. ids.lock wants it the other way round. */
 static Tree *tree_with_accounts(void) {
         Tree *t = fixture_tree();
 
         put(t, "/etc/passwd",
-            "root:x:0:0:root:/root:/bin/bash\na:x:101:102:A,,,:/var/a:/bin/sh\nb:x:102:101::/nonexistent:\n");
-        put(t, "/etc/group", "root:x:0:\nb:x:101:a,root\na:x:102:\n");
+            "root:x:0:0:root:/root:/bin/bash\na:x:101:202:A,,,:/var/a:/bin/sh\nb:x:102:201::/nonexistent:\n");
+        put(t, "/etc/group", "root:x:0:\nb:x:201:a,root\na:x:202:\n");
         return t;
 }
 
-#define SWAPPED "user root 0\ngroup root 0\nuser a 102\nuser b 101\ngroup a 101\ngroup b 102\n"
+#define SWAPPED "user root 0\ngroup root 0\nuser a 102\nuser b 101\ngroup a 201\ngroup b 202\n"
 
 static void pin(Tree *t, Ids *ids) {
         _cleanup_error_ Error e = {};
@@ -45,17 +45,17 @@ static void exchanged_numbers_are_exchanged_everywhere(void **state) {
         _cleanup_(tree_freep) Tree *t = tree_with_accounts();
         _cleanup_(ids_freep) Ids *ids = parse_ids(SWAPPED);
 
-        put_folder(t, "/var/a", 0700, 101, 102);
-        put_owned(t, "/var/a/x", 0600, 101, 101, "x");
+        put_folder(t, "/var/a", 0700, 101, 202);
+        put_owned(t, "/var/a/x", 0600, 101, 201, "x");
         put_owned(t, "/var/b", 0600, 102, 0, "x");
         put_link(t, "/var/link", "a")->inode->uid = 102;
         pin(t, ids);
         assert_content(
                 t, "/etc/passwd",
-                "root:x:0:0:root:/root:/bin/bash\na:x:102:101:A,,,:/var/a:/bin/sh\nb:x:101:102::/nonexistent:\n");
-        assert_content(t, "/etc/group", "root:x:0:\nb:x:102:a,root\na:x:101:\n");
-        assert_owner(t, "/var/a", 102, 101);
-        assert_owner(t, "/var/a/x", 102, 102);
+                "root:x:0:0:root:/root:/bin/bash\na:x:102:201:A,,,:/var/a:/bin/sh\nb:x:101:202::/nonexistent:\n");
+        assert_content(t, "/etc/group", "root:x:0:\nb:x:202:a,root\na:x:201:\n");
+        assert_owner(t, "/var/a", 102, 201);
+        assert_owner(t, "/var/a/x", 102, 202);
         assert_owner(t, "/var/b", 101, 0);
         assert_owner(t, "/var/link", 101, 0);
         assert_owner(t, "/etc/passwd", 0, 0);
@@ -65,12 +65,12 @@ static void file_with_several_names_changes_once(void **state) {
         _cleanup_(tree_freep) Tree *t = tree_with_accounts();
         _cleanup_(ids_freep) Ids *ids = parse_ids(SWAPPED);
 
-        put_owned(t, "/var/one", 0600, 101, 102, "x")->inode->mark = 7; /* somebody's leftover */
-        assert_int_equal(tree_add_hardlink(t, "/var/two", "/var/one", NULL, NULL), 0);
+        put_owned(t, "/var/one", 0600, 101, 202, "x")->inode->mark = 7; /* somebody's leftover */
+        /* Two: the exchange done twice would be none. */
         assert_int_equal(tree_add_hardlink(t, "/a-first-name", "/var/one", NULL, NULL), 0);
         pin(t, ids);
-        assert_owner(t, "/var/one", 102, 101);
-        assert_ptr_equal(tree_lookup(t, "/var/two")->inode, tree_lookup(t, "/var/one")->inode);
+        assert_owner(t, "/var/one", 102, 201);
+        assert_ptr_equal(tree_lookup(t, "/a-first-name")->inode, tree_lookup(t, "/var/one")->inode);
 }
 
 /* Version 2; entries of tag, permissions, id: all little-endian. */
@@ -93,7 +93,7 @@ static void access_control_lists_follow(void **state) {
                                           5,
                                           0,
                                           ACL_NONE, /* group */
-                                          ACL_ENTRY(8, 101),
+                                          ACL_ENTRY(8, 201),
                                           ACL_ENTRY(8, 0),
                                           0x10,
                                           0,
@@ -117,7 +117,7 @@ static void access_control_lists_follow(void **state) {
                                          5,
                                          0,
                                          ACL_NONE,
-                                         ACL_ENTRY(8, 102),
+                                         ACL_ENTRY(8, 202),
                                          ACL_ENTRY(8, 0),
                                          0x10,
                                          0,
@@ -192,14 +192,14 @@ static void sysusers_lines_say_the_same_numbers(void **state) {
         _cleanup_free_ char *text = NULL;
 
         put(t, "/etc/passwd",
-            "root:x:0:0:root:/root:/bin/bash\na:x:101:102:A \"quoted\" 100% \\:/var/a:/bin/sh\nb:x:102:101::/none:\n"
+            "root:x:0:0:root:/root:/bin/bash\na:x:101:202:A \"quoted\" 100% \\:/var/a:/bin/sh\nb:x:102:201::/none:\n"
             "person:x:1000:1000::/home/person:/bin/sh\n");
-        put(t, "/etc/group", "root:x:0:\nb:x:101:a,root\na:x:102:\nperson:x:1000:\n");
+        put(t, "/etc/group", "root:x:0:\nb:x:201:a,root\na:x:202:\nperson:x:1000:\n");
         pin(t, ids);
         text = tree_text(t, SYSUSERS);
-        assert_non_null(strstr(text, "\ng root 0\ng b 102\ng a 101\n"));
-        assert_non_null(strstr(text, "\nu a 102:101 \"A \\\"quoted\\\" 100%% \\\\\" /var/a /bin/sh\n"));
-        assert_non_null(strstr(text, "\nu b 101:102 \"\" /none -\n"));
+        assert_non_null(strstr(text, "\ng root 0\ng b 202\ng a 201\n"));
+        assert_non_null(strstr(text, "\nu a 102:201 \"A \\\"quoted\\\" 100%% \\\\\" /var/a /bin/sh\n"));
+        assert_non_null(strstr(text, "\nu b 101:202 \"\" /none -\n"));
         assert_null(strstr(text, "person"));
         assert_null(strstr(text, "u root"));
         assert_int_equal(tree_lookup(t, SYSUSERS)->inode->mtime, FIXTURE_TIME);
@@ -210,7 +210,7 @@ static void second_run_changes_nothing(void **state) {
         _cleanup_(ids_freep) Ids *ids = parse_ids(SWAPPED);
         Sha256 once, twice;
 
-        put_owned(t, "/var/x", 0600, 101, 102, "x");
+        put_owned(t, "/var/x", 0600, 101, 202, "x");
         pin(t, ids);
         tree_digest(t, true, &once);
         pin(t, ids);

@@ -120,7 +120,8 @@ static void private_keys_are_found_in_every_form(void **state) {
                 { NULL, ETC "/ssl/b.pem", .text = "-----BEGIN PUBLIC KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49A\n" },
                 /* Programs and documents that only speak of keys. */
                 { NULL, "/usr/share/doc/x",
-                  .text = "It begins with -----BEGIN PRIVATE KEY-----\nand then base64 follows.\n" },
+                  .text = "It begins with -----BEGIN PRIVATE KEY-----\nand then lines of base64 follow, at least "
+                          "one.\n" },
                 { NULL, "/usr/lib/x.so", .text = "\177ELF\n" KEY("") },
                 { NULL, "/usr/share/y", .text = "-----BEGIN PRIVATE KEY-----\n" },
         };

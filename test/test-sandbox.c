@@ -388,8 +388,9 @@ static int run_programs(Sandbox *s, void *userdata, Error *reterr) {
                 { "for f in /proc/$$/fd/*; do [ ! -e $f ] || echo ${f##*/}; done", NULL, "0\n1\n2\n" },
                 { "cat /proc/self/mountinfo | grep -c ' /host' ; true", NULL, "0\n" },
         };
-        int r = prepare_root(s, reterr);
+        int r = prepare_root(s, reterr), leaked = dup(2); /* without O_CLOEXEC, as a library may leave one */
 
+        CHECK(leaked >= 0);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(cases); i++) {
                 _cleanup_free_ char *output = NULL;
 

@@ -221,13 +221,13 @@ static void root_partition_is_described_unless_the_recipe_does(void **state) {
         _cleanup_free_ char *text = NULL;
         Recipe recipe = plain_recipe();
 
+        put(t, "/usr/lib/repart.d/README", "x");
         apply(t, &recipe);
         text = tree_text(t, "/usr/lib/repart.d/50-root.conf");
         assert_non_null(strstr(text, "\nType=root\n"));
         assert_non_null(strstr(text, "\nFormat=ext4\n"));
         assert_non_null(strstr(text, "\nSizeMinBytes=536870912\n"));
         put(own, "/usr/lib/repart.d/10-mine.conf", "[Partition]\n");
-        put(own, "/usr/lib/repart.d/README", "x");
         apply(own, &recipe);
         assert_gone(own, "/usr/lib/repart.d/50-root.conf");
 }

@@ -156,10 +156,10 @@ static void traces_of_one_machine_go_and_their_neighbours_stay(void **state) {
                 "/lost+found",
         };
         static const char *const kept[] = {
-                "/etc/ssh/sshd_config", "/etc/shadow",        "/etc/ssl/certs/ca.pem",
-                "/etc/rc.local",        "/var/lib/systemd/x", "/var/log/journal/x",
-                "/var/cache/x", /* a file of the folder itself */
-                "/root/visible",        "/usr/lib/dpkg/x",    "/usr/share/etc/machine-id",
+                "/etc/ssh/sshd_config",      "/etc/shadow",         "/etc/ssl/certs/ca.pem", "/etc/rc.local",
+                "/var/lib/systemd/x",        "/var/log/journal/x",  "/var/cache/x", /* a file of the folder itself */
+                "/var/log/journal/x.log",    "/etc/program/x.lock", "/root/visible",         "/usr/lib/dpkg/x",
+                "/usr/share/etc/machine-id",
         };
         _cleanup_(tree_freep) Tree *t = fixture_tree();
 
