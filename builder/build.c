@@ -464,6 +464,7 @@ static int run_stages(Build *b, Error *reterr) {
 
 int build_run(const BuildOptions *opt, char **ret_folder, Error *reterr) {
         _cleanup_(build_done) Build b = { .opt = opt };
+        uint64_t freed;
         int r;
 
         r = prepare(&b, reterr);
@@ -485,6 +486,8 @@ int build_run(const BuildOptions *opt, char **ret_folder, Error *reterr) {
                 r = io_rename_new(AT_FDCWD, b.scratch_folder, b.final_folder, reterr);
         if (r < 0)
                 return r;
+        /* What was just made is used last and stays. A cache that cannot be trimmed is no reason to fail. */
+        (void) store_cache_trim(b.store, BUILD_CACHE_MAX, &freed, NULL);
         *ret_folder = TAKE_PTR(b.final_folder);
         return 0;
 }

@@ -12,6 +12,10 @@
  * them. */
 #define BUILD_SCRATCH_PREFIX ".building-"
 
+/* Derived files in the store beyond this are removed after a build, those unused longest first: room for about ten
+ * recipes of the size of a desktop. */
+#define BUILD_CACHE_MAX (UINT64_C(16) << 30)
+
 typedef struct BuildOptions {
         const char *recipe;  /* folder */
         const char *output;  /* folder for releases; created */
