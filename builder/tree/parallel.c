@@ -152,7 +152,7 @@ int parallel_run(size_t n_items, ParallelWork work, ParallelTake take, void *use
                 r = start(&w, n_workers, n_items, work, userdata, reterr);
         for (size_t i = 0; r >= 0 && i < n_items; i++) {
                 _cleanup_free_ char *data = NULL;
-                size_t size;
+                size_t size = 0;
 
                 if (n_workers <= 1) {
                         r = run_here(i, work, take, userdata, reterr);

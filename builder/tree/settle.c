@@ -10,7 +10,8 @@
 
 #define TOOLS "/work/tools"
 #define TARGET TOOLS "/target" /* seen by the tools as /target */
-#define SETTLE_METHOD_VERSION 1
+#define CONFIGURATION_MAX ((size_t) 1 << 20)
+#define SETTLE_METHOD_VERSION 2
 
 /* One run of tools on a part of the tree. */
 typedef struct Settle {
@@ -148,6 +149,45 @@ static int take_parts(Settle *s, Tree *t, const char *const *paths, Error *reter
         return r;
 }
 
+static int find_version_specifier(Tree *t, Node *n, const char *path, void *userdata) {
+        _cleanup_free_ char *text = NULL;
+        bool *found = userdata;
+
+        if (node_is_file(n) && !*found)
+                *found = tree_read_file(t, n, CONFIGURATION_MAX, &text, NULL, NULL) < 0 || strstr(text, "%A");
+        return 0;
+}
+
+/* Every release has a version of its own. The tools see it only where a line asks for it ("%A" of sysusers.d(5) and
+ * tmpfiles.d(5)), so that otherwise the result of one release serves the next. */
+static int hide_version(Tree *part, Error *reterr) {
+        static const char *const folders[] = { "/usr/lib/sysusers.d", "/usr/lib/tmpfiles.d", "/etc/sysusers.d",
+                                               "/etc/tmpfiles.d" };
+        Node *n = tree_lookup(part, "/usr/lib/os-release");
+        _cleanup_free_ char *text = NULL;
+        _cleanup_strv_free_ char **lines = NULL;
+        _cleanup_buffer_ Buffer kept = {};
+        bool asked = false;
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                Node *folder = tree_lookup(part, folders[i]);
+
+                if (folder)
+                        (void) tree_walk(part, folder, find_version_specifier, &asked);
+        }
+        if (asked || !n || !node_is_file(n))
+                return 0;
+        r = tree_read_file(part, n, CONFIGURATION_MAX, &text, NULL, reterr);
+        if (r < 0)
+                return r;
+        lines = strv_split(text, "\n");
+        STRV_FOREACH (line, lines)
+                if (!startswith(*line, "IMAGE_VERSION="))
+                        buffer_printf(&kept, "%s\n", *line);
+        return tree_replace_content(part, n, kept.data ?: "", kept.size, reterr);
+}
+
 int settle_etc(const SettleOptions *opt, Tree *t, Error *reterr) {
         static const char *const parts[] = { "/etc",
                                              "/usr/lib/os-release",
@@ -169,6 +209,8 @@ int settle_etc(const SettleOptions *opt, Tree *t, Error *reterr) {
         int r;
 
         r = take_parts(&s, t, parts, reterr);
+        if (r >= 0)
+                r = hide_version(s.part, reterr);
         if (r >= 0)
                 r = settle_run(&s, reterr);
         if (r < 0)
