@@ -271,6 +271,8 @@ static pid_t start_writer(Tree *t, size_t padding, int *ret_fd) {
         assert_true(pid >= 0);
         if (pid == 0) {
                 _cleanup_free_ char *zeros = xcalloc(padding + 1, 1);
+
+                close(p[0]); /* or nobody would ever notice that the reader has gone */
                 bool good = (!t || tree_export_archive(t, p[1], NULL) >= 0) &&
                             io_write_all(p[1], zeros, padding, NULL) >= 0;
 
