@@ -99,6 +99,7 @@ static char **existing_versions(const Build *b) {
 
 static int choose_version(Build *b, Error *reterr) {
         _cleanup_strv_free_ char **existing = existing_versions(b);
+        int r;
 
         b->epoch = lock_epoch(b->lock);
         if (b->opt->version)
@@ -107,7 +108,8 @@ static int choose_version(Build *b, Error *reterr) {
                 b->version = xstrdup(b->recipe->version);
         else
                 b->version = version_next(b->epoch, existing);
-        return disk_check_labels(b->recipe->image_id, b->version, reterr);
+        r = release_check_name(b->recipe->image_id, b->version, reterr);
+        return r < 0 ? r : disk_check_labels(b->recipe->image_id, b->version, reterr);
 }
 
 static int choose_keys(Build *b, Error *reterr) {
@@ -207,7 +209,7 @@ static int load_cached_tree(Build *b, StepId step, Tree **ret, Error *reterr) {
 
 static int keep_tree(Build *b, StepId step, Tree *t, Error *reterr) {
         const Step *s = &b->steps.steps[step];
-        _cleanup_free_ char *temporary = NULL;
+        _cleanup_store_temporary_ char *temporary = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;
 

@@ -228,7 +228,8 @@ int steps_judge(Steps *s, const Recipe *recipe, const Store *store, bool no_cach
 
 int steps_remember(const Steps *s, const Recipe *recipe, Store *store, Error *reterr) {
         _cleanup_json_ json_t *record = json_object();
-        _cleanup_free_ char *text = NULL, *temporary = NULL;
+        _cleanup_store_temporary_ char *temporary = NULL;
+        _cleanup_free_ char *text = NULL;
         _cleanup_close_ int fd = -EBADF;
         Sha256 key;
         int r;

@@ -102,7 +102,7 @@ static void digest_tree_inputs(Tree *t, const char *kernel, Sha256 *ret) {
 
 /* In the cache the initrd stands behind that digest. */
 static int keep(const SealContext *c, const Sha256 *inputs, int fd, Error *reterr) {
-        _cleanup_free_ char *temporary = NULL;
+        _cleanup_store_temporary_ char *temporary = NULL;
         _cleanup_close_ int cache = -EBADF;
         struct stat st;
         int r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <dirent.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -242,29 +243,64 @@ int store_cache_get(const Store *s, const char *kind, const Sha256 *key, int *re
         return 0;
 }
 
+/* What builds left that were killed: "KEY.PID.tmp" of a process that is no more. */
+static void remove_abandoned(const Store *s, const char *folder) {
+        int fd = openat(s->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *entry;
+
+        while (d && (entry = readdir(d))) {
+                const char *dot = strchr(entry->d_name, '.'), *end = endswith(entry->d_name, ".tmp");
+                _cleanup_free_ char *number =
+                        dot && end && end > dot ? xstrndup(dot + 1, (size_t) (end - dot - 1)) : NULL;
+                uint64_t pid;
+
+                if (number && parse_u64(number, &pid) && pid > 0 && pid <= INT32_MAX && kill((pid_t) pid, 0) < 0 &&
+                    errno == ESRCH)
+                        (void) io_unlink(fd, entry->d_name, NULL);
+        }
+        if (d)
+                closedir(d);
+        else
+                safe_close(fd);
+}
+
+void store_temporary_freep(char **path) {
+        if (*path)
+                (void) io_unlink(AT_FDCWD, *path, NULL);
+        free(*path);
+}
+
 int store_cache_begin(Store *s, const char *kind, const Sha256 *key, int *ret_fd, char **ret_temporary, Error *reterr) {
         _cleanup_free_ char *path = cache_path(kind, key), *folder = path_dirname(path),
-                            *temporary = xasprintf("%s.%d.tmp", path, (int) getpid());
+                            *full = path_join(s->path, path), *temporary = xasprintf("%s.%d.tmp", full, (int) getpid());
         _cleanup_close_ int fd = -EBADF;
         int r;
 
         r = io_mkdir_parents(s->fd, folder, 0755, reterr);
         if (r < 0)
                 return r;
-        fd = openat(s->fd, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+        remove_abandoned(s, folder);
+        fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd < 0)
-                return error_errno(reterr, errno, "cannot create %s/%s", s->path, temporary);
+                return error_errno(reterr, errno, "cannot create %s", temporary);
         *ret_fd = TAKE_FD(fd);
         *ret_temporary = TAKE_PTR(temporary);
         return 0;
 }
 
-/* Not synced: what a power cut destroys is made again. But a torn file must not pass for a whole one, so readers of
- * derived things check their form, and the rename comes last. */
+/* Synced before it gets its name: after a power cut a torn file would pass for a whole one. (To tar, a file whose end
+ * is zeros is a shorter archive.) */
 int store_cache_commit(Store *s, const char *kind, const Sha256 *key, const char *temporary, Error *reterr) {
-        _cleanup_free_ char *path = cache_path(kind, key);
+        _cleanup_free_ char *path = cache_path(kind, key), *full = path_join(s->path, path);
+        _cleanup_close_ int fd = open(temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-        return io_rename_replace(s->fd, temporary, path, reterr);
+        int r;
+
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot open %s", temporary);
+        r = io_sync_fd(fd, reterr);
+        return r < 0 ? r : io_rename_replace(AT_FDCWD, temporary, full, reterr);
 }
 
 typedef struct CacheFile {

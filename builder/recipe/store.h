@@ -39,8 +39,10 @@ int store_partial_remove(Store *s, const Sha256 *digest, Error *reterr);
 /* Hashes the partial file and moves it to its place, durably; on mismatch the partial is removed. */
 int store_partial_commit(Store *s, const Sha256 *digest, uint64_t size, Error *reterr);
 
-/* Derived things. get: opens read-only, 1 if absent. put: creates an unnamed file that becomes visible under its key by
- * commit. */
+/* Derived things. get: opens read-only, 1 if absent. begin: creates a file under a temporary name; it gets its key's
+ * name by commit. _cleanup_store_temporary_ for the name removes what was not committed. */
+void store_temporary_freep(char **path);
+#define _cleanup_store_temporary_ _cleanup_(store_temporary_freep)
 int store_cache_get(const Store *s, const char *kind, const Sha256 *key, int *ret_fd, Error *reterr);
 char *store_cache_path(const Store *s, const char *kind, const Sha256 *key);
 int store_cache_begin(Store *s, const char *kind, const Sha256 *key, int *ret_fd, char **ret_temporary, Error *reterr);

@@ -96,7 +96,7 @@ static void settle_key(const Settle *s, Sha256 *ret) {
 
 static int keep(Settle *s, const Sha256 *key, Error *reterr) {
         _cleanup_close_ int fd = -EBADF;
-        _cleanup_free_ char *temporary = NULL;
+        _cleanup_store_temporary_ char *temporary = NULL;
         int r;
 
         r = store_cache_begin(s->opt->store, "settle", key, &fd, &temporary, reterr);
