@@ -4,9 +4,13 @@
  * error, Ctrl-C, a crash), somebody is left to remove the temporary folder, and no clean-up has to run inside a signal
  * handler. */
 
+#include <dirent.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "io.h"
 #include "json.h"
@@ -85,14 +89,57 @@ static int wait_for_worker(pid_t pid, const sigset_t *waited) {
         return 128 + WTERMSIG(status);
 }
 
+/* ---- the temporary folder ------------------------------------------------------------------------------------ */
+
+/* Younger ones may belong to a process that has not locked its folder yet. */
+#define ABANDONED_AGE 60
+
+static bool is_abandoned(int parent_fd, const char *name) {
+        _cleanup_close_ int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct stat st;
+
+        return fd >= 0 && fstat(fd, &st) >= 0 && st.st_uid == geteuid() && st.st_mtime + ABANDONED_AGE < time(NULL) &&
+               flock(fd, LOCK_EX | LOCK_NB) >= 0;
+}
+
+/* Whoever kills the supervisor as well leaves its folder behind, with files of an ESP's size. The lock on the folder
+ * went with the last of its processes. */
+static void remove_abandoned(const char *temporary) {
+        _cleanup_free_ char *parent = path_dirname(temporary);
+        DIR *d = opendir(parent);
+        struct dirent *entry;
+
+        while (d && (entry = readdir(d)))
+                if (startswith(entry->d_name, "sealab-run-") && !streq(entry->d_name, path_basename(temporary)) &&
+                    is_abandoned(dirfd(d), entry->d_name))
+                        (void) io_remove_tree(dirfd(d), entry->d_name, NULL);
+        if (d)
+                closedir(d);
+}
+
+static int make_temporary(char **ret_path, int *ret_lock, Error *reterr) {
+        int r;
+
+        r = io_temporary_folder("run", ret_path, reterr);
+        if (r < 0)
+                return r;
+        /* Inherited by the worker: held until the last of the two is gone. */
+        *ret_lock = open(*ret_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (*ret_lock >= 0)
+                (void) flock(*ret_lock, LOCK_EX | LOCK_NB);
+        remove_abandoned(*ret_path);
+        return 0;
+}
+
 static int supervise(const VerbSpec *verb, char *const *arguments) {
         _cleanup_free_ char *temporary = NULL;
+        _cleanup_close_ int lock = -EBADF;
         _cleanup_error_ Error e = {};
         sigset_t waited, old_mask;
         int status;
         pid_t pid;
 
-        if (io_temporary_folder("run", &temporary, &e) < 0) {
+        if (make_temporary(&temporary, &lock, &e) < 0) {
                 report(&e);
                 return refusal_exit_status(e.id);
         }

@@ -227,8 +227,19 @@ static void show_line(const char *line, void *userdata) {
                                 ++i->n_configured, i->n_packages);
 }
 
+/* dpkg knows an archive by its path in the store. */
+static const char *name_of_archive(const Install *i, const char *path) {
+        for (size_t k = 0; startswith(path, STORE_INSIDE) && k < i->n_packages; k++) {
+                _cleanup_free_ char *hex = sha256_hex(&i->packages[k]->sha256);
+
+                if (streq(path_basename(path), hex))
+                        return i->packages[k]->name;
+        }
+        return path;
+}
+
 /* dpkg names the package and the script in a line of its own; the lines before it are what the script said. */
-static int script_failed(const char *output, Error *reterr) {
+static int script_failed(const Install *i, const char *output, Error *reterr) {
         _cleanup_strv_free_ char **lines = strv_split(output, "\n");
         _cleanup_buffer_ Buffer said = {};
         _cleanup_free_ char *package = NULL, *tail = NULL;
@@ -249,7 +260,8 @@ static int script_failed(const char *output, Error *reterr) {
         }
         if (!package)
                 return -reterr->code;
-        error_set(reterr, EIO, REFUSAL_SCRIPT_FAILED, "package %s could not be installed:\n%s", package, tail);
+        error_set(reterr, EIO, REFUSAL_SCRIPT_FAILED, "package %s could not be installed:\n%s",
+                  name_of_archive(i, package), tail);
         return error_hint(
                 reterr, "Leave the package out, pin another version (sealab lock --update), or look at all output with "
                         "--debug.");
@@ -277,7 +289,7 @@ static int run_dpkg(Install *i, Sandbox *s, char *const *arguments, char **ret_o
                             },
                             &output, reterr);
         if (r < 0 && output)
-                r = script_failed(output, reterr);
+                r = script_failed(i, output, reterr);
         if (ret_output)
                 *ret_output = TAKE_PTR(output);
         return r;
