@@ -68,8 +68,7 @@ rights_links_and_diversions_of_a_package_arrive() {
         variant odd
         odd_package
         lock_deb "$DEB"
-        # Its group is root: packages made by users have no other.
-        drop_in '[Gate]\nAllow=world-writable:/usr/lib/odd/writable: the test wants it\nAllow=setgid-root:/usr/bin/odd-setgid: the test wants it'
+        drop_in "$ODD_ALLOWED"
         build -o "$SCRATCH/out"
         release=$(echo "$SCRATCH"/out/minimal_*)
         compare "$release"
