@@ -123,8 +123,12 @@ static int write_verity(const SealContext *c, Release *release, Error *reterr) {
         memcpy(o.salt, salt.bytes, VERITY_SALT_SIZE);
         seal_uuid("verity", c->recipe->image_id, c->version, o.uuid);
         r = verity_format(data, release->files[RELEASE_USR].size, hash, &o, &release->root_hash, reterr);
-        if (r >= 0)
-                r = release_add_file(release, RELEASE_VERITY, reterr);
+        if (r < 0)
+                return r;
+        /* libcryptsetup made it with the user's umask; all files of a release are for everybody to read. */
+        if (chmod(hash, 0644) < 0)
+                return error_errno(reterr, errno, "cannot set the mode of %s", hash);
+        r = release_add_file(release, RELEASE_VERITY, reterr);
         if (r < 0)
                 return r;
         hex = sha256_hex(&release->root_hash);

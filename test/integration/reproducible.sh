@@ -102,6 +102,7 @@ another_user_in_other_circumstances_gets_the_same() {
         export VERSION
         offline "${as[@]}" bash -c 'run_elsewhere "$1"' - "$folder"
         [ -z "$(ls -A "$folder/t m p")" ] || fail "left behind in TMPDIR: $(ls -A "$folder/t m p")"
+        assert_equal "$(find "$folder/o ü/minimal_$VERSION" -type f ! -perm 0644)" "" "files of a release that others cannot read"
         same_release "$REFERENCE" "$folder/o ü/minimal_$VERSION"
 }
 
