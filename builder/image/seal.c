@@ -210,8 +210,7 @@ static int write_uki(const SealContext *c, Tree *t, const char *kernel, Release 
         return 0;
 }
 
-/* ---- signatures and disk ------------------------------------------------------------------------------------------
- */
+/* ---- signatures and disk ------------------------------------------------------------------------------------------ */
 
 void seal_signatures_done(SealSignatures *s) {
         free(s->root_hash);

@@ -12,8 +12,7 @@
 #define BEGIN_KEYS "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 #define END_KEYS "-----END PGP PUBLIC KEY BLOCK-----"
 
-/* ---- keyrings -------------------------------------------------------------------------------------------------------
- */
+/* ---- keyrings ----------------------------------------------------------------------------------------------------- */
 
 /* The bytes of one armoured block; *text moves behind it. The CRC-24 line is optional and, as RFC 9580 advises, not
  * looked at: a damaged keyring has no key that verifies anything. */
@@ -79,8 +78,7 @@ int archive_keyring_import(const char *path, const char *to, Error *reterr) {
         return io_write_file(AT_FDCWD, to, out.data, out.size, 0644, reterr);
 }
 
-/* ---- clear-signed texts ---------------------------------------------------------------------------------------------
- */
+/* ---- clear-signed texts ------------------------------------------------------------------------------------------- */
 
 static int not_signed(const char *what, const char *why, Error *reterr) {
         return error_set(reterr, EBADMSG, REFUSAL_BAD_SIGNATURE, "%s is not a clear-signed text: %s", what, why);
@@ -150,8 +148,7 @@ int archive_signature_split(const char *text, size_t size, const char *what, cha
         return 0;
 }
 
-/* ---- verifiers ------------------------------------------------------------------------------------------------------
- */
+/* ---- verifiers ---------------------------------------------------------------------------------------------------- */
 
 static bool word_is(const char *line, const char *word, const char **ret_rest) {
         const char *rest = startswith(line, word);

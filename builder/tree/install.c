@@ -54,8 +54,7 @@ static void install_done(Install *i) {
         tree_free(i->result);
 }
 
-/* ---- before the sandbox: what is there, in what order ---------------------------------------------------------------
- */
+/* ---- before the sandbox: what is there, in what order ------------------------------------------------------------- */
 
 static char *field_or_empty(const char *control, const char *name) {
         return deb_field(control, name) ?: xstrdup("");

@@ -39,8 +39,7 @@ const char *sandbox_mode_name(SandboxMode mode) {
         return "unknown";
 }
 
-/* ---- can this machine do it? --------------------------------------------------------------------------------------
- */
+/* ---- can this machine do it? -------------------------------------------------------------------------------------- */
 
 /* Tries namespaces in a child, so that the caller's own stay as they are. Returns 0 or the errno of what failed. */
 static int try_unshare(int flags) {
@@ -110,8 +109,7 @@ int sandbox_detect(SandboxMode *ret, Error *reterr) {
         return 0;
 }
 
-/* ---- becoming the sandbox ------------------------------------------------------------------------------------------
- */
+/* ---- becoming the sandbox ----------------------------------------------------------------------------------------- */
 
 static int mount_here(const char *what, const char *where, const char *type, unsigned long flags, const char *data,
                       Error *reterr) {
