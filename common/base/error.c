@@ -37,6 +37,12 @@ static const struct {
         [REFUSAL_IDS] = { "ids", 6 },
         [REFUSAL_DIFFERENT] = { "different", 8 },
         [REFUSAL_BOOT_FAILED] = { "boot-failed", 9 },
+        [REFUSAL_ROLLBACK] = { "rollback", 5 },
+        [REFUSAL_MIXED] = { "mixed", 5 },
+        [REFUSAL_UPDATER] = { "updater-too-old", 7 },
+        [REFUSAL_BUSY] = { "busy", 7 },
+        [REFUSAL_STALE] = { "stale", 4 },
+        [REFUSAL_WITHDRAWN] = { "withdrawn", 4 },
 };
 
 void error_done(Error *e) {

@@ -43,6 +43,12 @@ typedef enum Refusal {
         REFUSAL_IDS,           /* a user or group id is not what ids.lock says */
         REFUSAL_DIFFERENT,     /* two things that must be equal are not */
         REFUSAL_BOOT_FAILED,   /* the virtual machine did not come up */
+        REFUSAL_ROLLBACK,      /* signed metadata or a release is older than what was known before */
+        REFUSAL_MIXED,         /* documents or files of different states do not belong together */
+        REFUSAL_UPDATER,       /* made for a newer updater than this one */
+        REFUSAL_BUSY,          /* somebody else is at work on the same thing */
+        REFUSAL_STALE,         /* the thing has changed since this was prepared */
+        REFUSAL_WITHDRAWN,     /* the release was taken back by who published it */
         _REFUSAL_MAX,
 } Refusal;
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What a repository says about a release: the member "sealab" of the custom object of the release's own target
+ * (PRODUCT/VERSION/release.json). sealab-repository(5) is the specification. Pure. */
+
+#include "hash.h"
+#include "json.h"
+#include "rollout.h"
+
+#define DESCRIPTION_FORMAT 1
+#define DESCRIPTION_NOTES_MAX 4096
+#define DESCRIPTION_SUPERSEDES_MAX 256
+#define DESCRIPTION_IMAGE_SIZE_MAX (UINT64_C(1) << 40)
+
+typedef enum ArtifactKind {
+        ARTIFACT_USR,        /* "usr": /usr image; pack of zstd frames (encoding "zstd") */
+        ARTIFACT_UKI,        /* "uki" */
+        ARTIFACT_VERITY_SIG, /* "verity-sig": content of the signature partition */
+        _ARTIFACT_KIND_MAX,
+} ArtifactKind;
+const char *artifact_kind_name(ArtifactKind kind);
+
+typedef enum ArtifactEncoding { ENCODING_NONE, ENCODING_ZSTD, _ENCODING_MAX } ArtifactEncoding; /* "none", "zstd" */
+
+typedef struct Artifact {
+        bool present; /* usr and uki must be */
+        char *target; /* target path; its length and hashes stand in the targets metadata */
+        ArtifactEncoding encoding;
+        uint64_t size; /* decoded */
+        Sha256 sha256; /* of the decoded bytes */
+} Artifact;
+
+typedef struct ReleaseDescription {
+        char *product, *architecture, *version; /* "laptop", "x86-64", "2026.11.1" */
+        uint64_t epoch; /* security floor: a machine that has blessed epoch N takes nothing below */
+        Sha256 root_hash;
+        uint64_t verity_size; /* of the hash tree that the device rebuilds, bytes */
+        Sha256 verity_salt;
+        Sha256 command_line;   /* SHA-256 of the UKI's .cmdline section */
+        char *kernel_version;  /* may be NULL */
+        char *minimum_updater; /* "0.1.0" */
+        Artifact artifacts[_ARTIFACT_KIND_MAX];
+        Rollout rollout;
+        bool critical;     /* installed at the next opportunity: windows and shares do not hold it back, pins do */
+        char *notes;       /* one paragraph for people; may be NULL */
+        char **supersedes; /* versions that this one replaces for good reasons; may be NULL */
+        char *withdrawn;   /* the reason; NULL: on offer */
+} ReleaseDescription;
+
+ReleaseDescription *description_free(ReleaseDescription *d);
+DEFINE_CLEANUP(ReleaseDescription *, description_free)
+
+/* Strict: unknown members of "sealab" are refused (a newer format number tells an older updater so first:
+ * REFUSAL_UPDATER). custom may hold other members than "sealab". what: for messages. */
+int description_parse(const json_t *custom, const char *what, ReleaseDescription **ret, Error *reterr);
+/* {"sealab": {...}} */
+json_t *description_to_json(const ReleaseDescription *d);
+/* True if this updater's version is at least minimum_updater. */
+bool description_supports(const ReleaseDescription *d, const char *updater_version);
+/* "laptop/2026.11.1/release.json" and the like. */
+char *description_target_path(const char *product, const char *version, const char *file);
+#define DESCRIPTION_TARGET_FILE "release.json"
