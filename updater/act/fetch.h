@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* From the repository: metadata that holds, and the bytes of a release. Network, TLS, JSON and zstd happen in a worker
+ * (worker.h). What comes out of the network's worker is checked again: metadata by a second worker that has no network,
+ * frames by their signed digests here. */
+
+#include "http.h"
+#include "plan.h"
+#include "tuf-client.h"
+
+typedef struct FetchOptions {
+        char *const *repositories; /* base URLs (http, https, file), in order; the first that works is used, later ones
+                                      after failures */
+        size_t first;              /* which to try first */
+        HttpOptions http;
+        const char *state_folder; /* metadata/ below it */
+        const char *trust_anchor; /* path of the built-in root.json (/usr/lib/sealab/root.json) */
+        const char *channel;
+        int64_t now;
+} FetchOptions;
+
+typedef struct Catalogue {
+        Offer *offers; /* newest version first */
+        size_t n_offers;
+        int64_t newest_time; /* a lower bound of the true time, from signed metadata */
+        bool changed;
+        size_t repository; /* which one answered */
+        uint64_t requests, bytes;
+} Catalogue;
+Catalogue *catalogue_free(Catalogue *c);
+DEFINE_CLEANUP(Catalogue *, catalogue_free)
+
+/* Polls. */
+int fetch_catalogue(const FetchOptions *opt, Catalogue **ret, Error *reterr);
+/* The same from what is stored, without a network. */
+int fetch_catalogue_stored(const FetchOptions *opt, Catalogue **ret, Error *reterr);
+
+/* Streams an artifact's decoded bytes from offset on to sink, in order. Where a frame index exists (usr), each frame
+ * was checked against its signed digest before sink sees it; small artifacts (uki, verity-sig) are checked as a whole
+ * before sink sees them. want (may be NULL) is asked for each frame (offset, size, digest): false skips it, and it is
+ * not downloaded. */
+typedef struct FetchSink {
+        bool (*want)(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata);
+        int (*write)(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr);
+        void (*progress)(uint64_t downloaded, uint64_t total, void *userdata);
+        void *userdata;
+} FetchSink;
+int fetch_artifact(const FetchOptions *opt, const Offer *offer, ArtifactKind kind, const FetchSink *sink,
+                   uint64_t *ret_downloaded, Error *reterr);
