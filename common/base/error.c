@@ -43,6 +43,9 @@ static const struct {
         [REFUSAL_BUSY] = { "busy", 7 },
         [REFUSAL_STALE] = { "stale", 4 },
         [REFUSAL_WITHDRAWN] = { "withdrawn", 4 },
+        [REFUSAL_PINNED] = { "pinned", 4 },
+        [REFUSAL_KNOWN_BAD] = { "known-bad", 4 },
+        [REFUSAL_POLICY] = { "policy", 4 },
 };
 
 void error_done(Error *e) {

@@ -49,6 +49,9 @@ typedef enum Refusal {
         REFUSAL_BUSY,          /* somebody else is at work on the same thing */
         REFUSAL_STALE,         /* the thing has changed since this was prepared */
         REFUSAL_WITHDRAWN,     /* the release was taken back by who published it */
+        REFUSAL_PINNED,        /* the machine is to stay on a version */
+        REFUSAL_KNOWN_BAD,     /* this very release failed its trial on this machine */
+        REFUSAL_POLICY,        /* allowed, but not now; the message says when */
         _REFUSAL_MAX,
 } Refusal;
 

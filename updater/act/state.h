@@ -49,6 +49,8 @@ int state_load(const char *folder, UpdaterState **ret, bool *ret_damaged, Error 
 int state_save(const char *folder, const UpdaterState *s, Error *reterr);
 UpdaterState *state_free(UpdaterState *s);
 DEFINE_CLEANUP(UpdaterState *, state_free)
+/* A copy; NULL: none. */
+void state_set_trial(UpdaterState *s, const Trial *trial);
 bool state_is_bad(const UpdaterState *s, const Sha256 *root_hash);
 void state_add_bad(UpdaterState *s, const char *version, const Sha256 *root_hash, const char *reason, int64_t when);
 json_t *state_to_json(const UpdaterState *s);

@@ -6,7 +6,6 @@
 
 #include "description.h"
 #include "machine.h"
-#include "settings.h"
 #include "state.h"
 
 typedef struct Offer {
@@ -56,6 +55,6 @@ DEFINE_CLEANUP(Plan *, plan_free)
  * of rules: pin, withdrawn, minimum updater, epoch floor, older than running (refused unless asked for by name), known
  * bad, rollout, space in slot and on the ESP. */
 Plan *plan_make(const Machine *m, const Offer *offers, size_t n_offers, const UpdaterState *s,
-                const UpdaterSettings *settings, const PlanRequest *request, const char *updater_version, int64_t now);
+                const PlanRequest *request, const char *updater_version, int64_t now);
 json_t *plan_to_json(const Plan *p, const Machine *m);
 char *plan_describe(const Plan *p, const Machine *m); /* for update --dry-run */

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <time.h>
+
+#include "plan.h"
+#include "version.h"
+
+/* What FAT takes for a file beyond its bytes: clusters, a folder that grows. */
+#define BOOT_RESERVE (UINT64_C(1) << 20)
+
+static const char *const step_names[_STEP_KIND_MAX] = {
+        [STEP_RETIRE_ENTRY] = "retire", [STEP_MARK_EMPTY] = "mark-empty", [STEP_WRITE] = "write",
+        [STEP_VERIFY] = "verify",       [STEP_RETAG] = "retag",           [STEP_SWITCH] = "switch",
+        [STEP_STAMPS] = "stamps",       [STEP_DEFAULT_ENTRY] = "default",
+};
+
+static const char *const step_texts[_STEP_KIND_MAX] = {
+        [STEP_RETIRE_ENTRY] = "take the entry of the other slot out of the boot menu",
+        [STEP_MARK_EMPTY] = "mark the other slot as empty",
+        [STEP_WRITE] = "write /usr, its hash tree and its signature into the slot",
+        [STEP_VERIFY] = "read the slot back from the disk and compare it with the signed root hash",
+        [STEP_RETAG] = "give the slot's partitions the name and ids of the new version",
+        [STEP_SWITCH] = "put the new version's kernel image into the boot menu, with its tries",
+        [STEP_STAMPS] = "let systemd know that /usr will change",
+        [STEP_DEFAULT_ENTRY] = "make the other version the one that starts",
+};
+
+const char *step_kind_name(StepKind k) {
+        return k < _STEP_KIND_MAX ? step_names[k] : "unknown";
+}
+
+Plan *plan_free(Plan *p) {
+        if (!p)
+                return NULL;
+        free(p->reason);
+        strv_free(p->notes);
+        free(p);
+        return NULL;
+}
+
+/* ---- answers ---- */
+
+static void answer(Plan *p, PlanOutcome outcome, Refusal refusal, const char *fmt, ...) _printf_(4, 5);
+static void answer(Plan *p, PlanOutcome outcome, Refusal refusal, const char *fmt, ...) {
+        va_list ap;
+
+        va_start(ap, fmt);
+        free(p->reason);
+        p->reason = xvasprintf(fmt, ap);
+        va_end(ap);
+        p->outcome = outcome;
+        p->refusal = refusal;
+}
+
+static void note(Plan *p, const Offer *o, const char *why) {
+        strv_extendf(&p->notes, "%s is passed over: %s", o->description->version, why);
+}
+
+static char *format_time(int64_t t) {
+        time_t seconds = (time_t) t;
+        struct tm tm;
+        char text[32];
+
+        if (!gmtime_r(&seconds, &tm) || strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &tm) == 0)
+                return xstrdup("a time beyond the calendar");
+        return xstrdup(text);
+}
+
+/* ---- rules about one release ---- */
+
+typedef struct Judge {
+        const Machine *machine;
+        const UpdaterState *state;
+        const PlanRequest *request;
+        const char *updater_version;
+        int64_t now;
+        bool named; /* a person asked for this very version */
+} Judge;
+
+/* REFUSAL_NONE, or why this release may not be taken; *ret_why is a clause that follows "VERSION ". */
+static Refusal judge_release(const Judge *j, const ReleaseDescription *d, char **ret_why) {
+        const Machine *m = j->machine;
+        int order = version_compare(d->version, m->version);
+
+        if (!streq(d->product, m->product) || !streq(d->architecture, m->architecture)) {
+                *ret_why = xasprintf("is for %s on %s, this machine is %s on %s", d->product, d->architecture,
+                                     m->product, m->architecture);
+                return REFUSAL_BAD_VALUE;
+        }
+        if (d->withdrawn) {
+                *ret_why = xasprintf("was withdrawn: %s", d->withdrawn);
+                return REFUSAL_WITHDRAWN;
+        }
+        if (!description_supports(d, j->updater_version)) {
+                *ret_why = xasprintf("needs an updater of version %s, this one is %s", d->minimum_updater,
+                                     j->updater_version);
+                return REFUSAL_UPDATER;
+        }
+        if (d->epoch < j->state->epoch) {
+                *ret_why = xasprintf("has security epoch %" PRIu64 ", this machine has already been at %" PRIu64,
+                                     d->epoch, j->state->epoch);
+                return REFUSAL_ROLLBACK;
+        }
+        if (order == 0 && !sha256_equal(&d->root_hash, &m->running)) {
+                *ret_why = xstrdup("is what runs here, but with other content under the same number");
+                return REFUSAL_DIFFERENT;
+        }
+        if (order < 0 && !j->named) {
+                *ret_why = xasprintf("is older than what runs (%s)", m->version);
+                return REFUSAL_ROLLBACK;
+        }
+        if (!j->named && state_is_bad(j->state, &d->root_hash)) {
+                *ret_why = xstrdup("failed its trial on this machine");
+                return REFUSAL_KNOWN_BAD;
+        }
+        return REFUSAL_NONE;
+}
+
+/* ---- room ---- */
+
+/* What removing the target slot's own entries will give back. */
+static uint64_t retired_size(const Machine *m, const Slot *slot) {
+        uint64_t size = 0;
+
+        for (size_t i = 0; i < m->n_entries; i++) {
+                const BootEntry *e = &m->entries[i];
+                bool of_slot =
+                        (slot->version && streq_ptr(e->version, slot->version)) ||
+                        (slot->has_root_hash && e->has_root_hash && sha256_equal(&e->root_hash, &slot->root_hash));
+                bool of_running = e->has_root_hash && sha256_equal(&e->root_hash, &m->running);
+
+                if (of_slot && !of_running)
+                        size += e->size;
+        }
+        return size;
+}
+
+static bool has_room(Plan *p, const Machine *m, const Slot *slot, const ReleaseDescription *d) {
+        const Artifact *usr = &d->artifacts[ARTIFACT_USR], *uki = &d->artifacts[ARTIFACT_UKI];
+        uint64_t boot_room = m->boot_free + retired_size(m, slot), boot_needed = uki->size + BOOT_RESERVE;
+
+        if (usr->size > slot->usr.size || d->verity_size > slot->verity.size) {
+                _cleanup_free_ char *needed = format_bytes(usr->size + d->verity_size),
+                                    *there = format_bytes(slot->usr.size + slot->verity.size);
+
+                answer(p, PLAN_REFUSED, REFUSAL_NO_SPACE,
+                       "%s needs %s in a slot, this machine's slots have %s: the partitions were made too small",
+                       d->version, needed, there);
+                return false;
+        }
+        if (boot_needed > boot_room) {
+                _cleanup_free_ char *needed = format_bytes(boot_needed), *there = format_bytes(boot_room);
+
+                answer(p, PLAN_REFUSED, REFUSAL_NO_SPACE,
+                       "%s needs %s on %s, where %s are free or will be: remove what does not belong there", d->version,
+                       needed, m->boot, there);
+                return false;
+        }
+        return true;
+}
+
+/* ---- the choice ---- */
+
+static void add_step(Plan *p, StepKind k) {
+        p->steps[p->n_steps++] = k;
+}
+
+static void plan_update(Plan *p, const Machine *m, const Slot *slot, const Offer *o) {
+        const ReleaseDescription *d = o->description;
+
+        p->outcome = PLAN_UPDATE;
+        p->refusal = REFUSAL_NONE;
+        p->offer = o;
+        p->slot = (size_t) (slot - m->slots);
+        for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++)
+                p->download += o->download[k];
+        p->write = d->artifacts[ARTIFACT_USR].size + d->verity_size + d->artifacts[ARTIFACT_UKI].size;
+        add_step(p, STEP_RETIRE_ENTRY);
+        if (!slot->empty)
+                add_step(p, STEP_MARK_EMPTY);
+        add_step(p, STEP_WRITE);
+        add_step(p, STEP_VERIFY);
+        add_step(p, STEP_RETAG);
+        add_step(p, STEP_SWITCH);
+        add_step(p, STEP_STAMPS);
+        free(p->reason);
+        p->reason = xasprintf("from %s to %s", m->version, d->version);
+}
+
+/* Already in the other slot with an entry that is yet to be tried. */
+static bool waits_for_restart(const Machine *m, const UpdaterState *s, const ReleaseDescription *d) {
+        const BootEntry *e = machine_entry_of_root_hash(m, &d->root_hash);
+
+        return s->trial && sha256_equal(&s->trial->root_hash, &d->root_hash) && e && (!e->counted || e->left > 0);
+}
+
+/* True if the search ends with this release, well or badly. */
+static bool consider(Plan *p, const Judge *j, const Offer *o) {
+        const ReleaseDescription *d = o->description;
+        _cleanup_free_ char *why = NULL;
+        const Slot *slot;
+        Refusal refusal;
+
+        if (sha256_equal(&d->root_hash, &j->machine->running)) {
+                if (p->outcome != PLAN_WAIT)
+                        answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is up to date with %s", j->machine->product,
+                               d->version);
+                return true;
+        }
+        refusal = judge_release(j, d, &why);
+        if (refusal != REFUSAL_NONE) {
+                if (j->named) {
+                        answer(p, PLAN_REFUSED, refusal, "%s %s", d->version, why);
+                        return true;
+                }
+                /* What is older than the running version was not expected to be taken; a line for each would hide the
+                 * others. */
+                if (version_compare(d->version, j->machine->version) >= 0)
+                        note(p, o, why);
+                return false;
+        }
+        if (waits_for_restart(j->machine, j->state, d)) {
+                answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is installed and starts with the next restart", d->version);
+                return true;
+        }
+        if (!j->named && !d->critical && !rollout_includes(&d->rollout, j->machine->machine_id, j->now)) {
+                int64_t turn = rollout_turn(&d->rollout, j->machine->machine_id);
+
+                note(p, o, "its rollout has not reached this machine yet");
+                if (p->outcome != PLAN_WAIT) {
+                        _cleanup_free_ char *when = turn == INT64_MAX ? NULL : format_time(turn);
+
+                        answer(p, PLAN_WAIT, REFUSAL_NONE, "%s is being rolled out; this machine's turn %s%s",
+                               d->version, when ? "is on " : "has not been set", when ?: "");
+                        p->until = turn;
+                }
+                return false;
+        }
+        slot = machine_target_slot(j->machine);
+        if (!slot) {
+                answer(p, PLAN_REFUSED, REFUSAL_MACHINE,
+                       "no slot can be written: the one that does not run holds the only version known to start");
+                return true;
+        }
+        if (has_room(p, j->machine, slot, d))
+                plan_update(p, j->machine, slot, o);
+        return true;
+}
+
+static bool pin_allows(Plan *p, const Machine *m, const UpdaterState *s, const PlanRequest *request,
+                       const char **ret_version) {
+        const char *pin = s->pin ?: m->version;
+
+        *ret_version = request->version;
+        if (!s->pinned)
+                return true;
+        if (request->version && !streq(request->version, pin)) {
+                answer(p, PLAN_REFUSED, REFUSAL_PINNED, "this machine is pinned to %s; \"sealabctl unpin\" lifts that",
+                       pin);
+                return false;
+        }
+        if (streq(pin, m->version)) {
+                answer(p, PLAN_NOTHING, REFUSAL_NONE, "this machine is pinned to %s, which runs", pin);
+                return false;
+        }
+        *ret_version = pin;
+        return true;
+}
+
+static void plan_revert(Plan *p, const Machine *m, const UpdaterState *s, const PlanRequest *request) {
+        for (size_t i = 0; i < m->n_slots; i++) {
+                const Slot *slot = &m->slots[i];
+                const BootEntry *e = slot->has_root_hash ? machine_entry_of_root_hash(m, &slot->root_hash) : NULL;
+
+                if (slot->running || slot->empty || !e || (e->counted && e->left == 0) ||
+                    (request->version && !streq_ptr(slot->version, request->version)))
+                        continue;
+                p->outcome = PLAN_UPDATE;
+                p->slot = i;
+                add_step(p, STEP_DEFAULT_ENTRY);
+                add_step(p, STEP_STAMPS);
+                free(p->reason);
+                p->reason = xasprintf("from %s back to %s", m->version, slot->version);
+                return;
+        }
+        answer(p, PLAN_REFUSED, REFUSAL_NOT_FOUND, "%s%s is in no other slot with an entry that could start",
+               request->version ? "" : "another version", request->version ?: "");
+}
+
+Plan *plan_make(const Machine *m, const Offer *offers, size_t n_offers, const UpdaterState *s,
+                const PlanRequest *request, const char *updater_version, int64_t now) {
+        Judge j = { .machine = m, .state = s, .request = request, .updater_version = updater_version, .now = now };
+        Plan *p = xnew(Plan, 1);
+        const char *version;
+
+        answer(p, PLAN_NOTHING, REFUSAL_NONE, "nothing newer than %s is on offer", m->version);
+        if (!machine_running_slot(m)) {
+                answer(p, PLAN_REFUSED, REFUSAL_MACHINE, "the running /usr is in none of this disk's slots");
+                return p;
+        }
+        if (request->revert) {
+                plan_revert(p, m, s, request);
+                return p;
+        }
+        if (!pin_allows(p, m, s, request, &version))
+                return p;
+        j.named = version && (request->by_person || s->pinned);
+        for (size_t i = 0; i < n_offers; i++) {
+                if (version && !streq(offers[i].description->version, version))
+                        continue;
+                if (consider(p, &j, &offers[i]))
+                        return p;
+        }
+        if (version && p->outcome == PLAN_NOTHING && strv_length(p->notes) == 0)
+                answer(p, PLAN_REFUSED, REFUSAL_NOT_FOUND, "%s %s is not on offer in this channel", m->product,
+                       version);
+        return p;
+}
+
+/* ---- for people ---- */
+
+static const char *outcome_name(PlanOutcome o) {
+        static const char *const names[] = {
+                [PLAN_UPDATE] = "update", [PLAN_NOTHING] = "nothing", [PLAN_WAIT] = "wait", [PLAN_REFUSED] = "refused"
+        };
+
+        return names[o];
+}
+
+json_t *plan_to_json(const Plan *p, const Machine *m) {
+        json_t *o = json_pack("{s:s, s:s}", "outcome", outcome_name(p->outcome), "reason", p->reason ?: "");
+        json_t *steps;
+
+        if (p->outcome == PLAN_REFUSED)
+                json_object_set_new(o, "refusal", json_string(refusal_name(p->refusal)));
+        if (p->outcome == PLAN_WAIT && p->until != INT64_MAX)
+                json_object_set_new(o, "until", json_integer(p->until));
+        if (p->outcome == PLAN_UPDATE) {
+                json_object_set_new(o, "from", json_string(m->version));
+                json_object_set_new(o, "to",
+                                    json_string(p->offer ? p->offer->description->version : m->slots[p->slot].version));
+                json_object_set_new(o, "slot", json_integer((json_int_t) p->slot));
+                json_object_set_new(o, "downloadBytes", json_integer((json_int_t) p->download));
+                json_object_set_new(o, "writeBytes", json_integer((json_int_t) p->write));
+        }
+        steps = json_array();
+        for (size_t i = 0; i < p->n_steps; i++)
+                json_array_append_new(steps, json_string(step_kind_name(p->steps[i])));
+        json_object_set_new(o, "steps", steps);
+        json_object_set_new(o, "notes", json_from_strv(p->notes));
+        return o;
+}
+
+char *plan_describe(const Plan *p, const Machine *m) {
+        _cleanup_buffer_ Buffer b = {};
+
+        buffer_printf(&b, "%s: %s\n", outcome_name(p->outcome), p->reason ?: "");
+        if (p->outcome == PLAN_UPDATE && p->offer) {
+                _cleanup_free_ char *download = format_bytes(p->download), *written = format_bytes(p->write);
+
+                buffer_printf(&b, "  at most %s to download, %s to write into slot %c\n", download, written,
+                              (char) ('A' + p->slot));
+        }
+        for (size_t i = 0; i < p->n_steps; i++)
+                buffer_printf(&b, "  %zu. %s\n", i + 1, step_texts[p->steps[i]]);
+        STRV_FOREACH (s, p->notes)
+                buffer_printf(&b, "  %s\n", *s);
+        return buffer_steal(&b);
+}
