@@ -20,9 +20,9 @@ typedef struct MaintenanceWindow {
 #define SETTINGS_REPOSITORIES_MAX 16
 
 typedef struct SettingsEntry {
-        const char *key; /* "Policy.BatteryMin" */
-        char *value;     /* effective, as text */
-        char *source;    /* "/etc/sealab/updater.conf:4", "default" */
+        const char *section, *key; /* "Policy", "BatteryMin" */
+        char *value;               /* effective, as text */
+        char *source;              /* "/etc/sealab/updater.conf:4", "default" */
 } SettingsEntry;
 
 typedef struct UpdaterSettings {
@@ -50,7 +50,8 @@ typedef struct UpdaterSettings {
         size_t n_entries;
 } UpdaterSettings;
 
-/* root: "/" or a folder that stands for it. Never fails for what a file says; diagnostics hold what is wrong. */
+/* root: "/" or a folder that stands for it. "Key=" without a value is the default again. Never fails for what a file
+ * says; diagnostics hold what is wrong. */
 int settings_load(const char *root, ConfDiagnostics *diagnostics, UpdaterSettings **ret, Error *reterr);
 UpdaterSettings *settings_free(UpdaterSettings *s);
 DEFINE_CLEANUP(UpdaterSettings *, settings_free)
