@@ -4,6 +4,7 @@
 #include "conf.h"
 
 #define HELP_COLUMN 26
+#define VERB_WORDS_MAX 3
 
 static const OptionSpec *find_in(const OptionSpec *options, size_t n, const char *name, size_t length, char letter) {
         for (size_t i = 0; i < n; i++) {
@@ -108,6 +109,9 @@ static int store_value(const OptionSpec *o, const char *value, Error *reterr) {
         case OPTION_STRING:
                 *(const char **) o->target = value;
                 return 0;
+        case OPTION_LIST:
+                strv_extend((char ***) o->target, value);
+                return 0;
         case OPTION_NUMBER:
                 if (!parse_u64(value, o->target))
                         return error_set(reterr, EINVAL, REFUSAL_USAGE, "--%s=%s: a whole number was expected", o->name,
@@ -142,21 +146,22 @@ static int parse_option(const OptionTable *t, const VerbSpec *v, int argc, char 
         return store_value(o, value, reterr);
 }
 
-/* Verbs of two words ("keys generate") win over verbs of one. Returns the number of words taken, 0 if there is none. */
+/* Verbs of more words ("repo keys add", "keys generate") win over verbs of fewer. Returns the number of words taken, 0
+ * if there is none. */
 static int match_verb(const OptionTable *t, char *const *words, size_t n_words, const VerbSpec **ret) {
-        for (int wanted = 2; wanted >= 1; wanted--)
+        for (size_t wanted = MIN(n_words, (size_t) VERB_WORDS_MAX); wanted >= 1; wanted--)
                 for (size_t i = 0; i < t->n_verbs; i++) {
-                        const char *name = t->verbs[i].name, *space = strchr(name, ' ');
+                        _cleanup_strv_free_ char **name = strv_split(t->verbs[i].name, " ");
+                        size_t same = 0;
 
-                        if ((space ? 2 : 1) != wanted || n_words < (size_t) wanted)
+                        if (strv_length(name) != wanted)
                                 continue;
-                        if (wanted == 2 && (strncmp(words[0], name, (size_t) (space - name)) != 0 ||
-                                            words[0][space - name] != 0 || !streq(words[1], space + 1)))
-                                continue;
-                        if (wanted == 1 && !streq(words[0], name))
-                                continue;
-                        *ret = &t->verbs[i];
-                        return wanted;
+                        while (same < wanted && streq(name[same], words[same]))
+                                same++;
+                        if (same == wanted) {
+                                *ret = &t->verbs[i];
+                                return (int) wanted;
+                        }
                 }
         return 0;
 }
@@ -175,7 +180,8 @@ static int unknown_verb(const OptionTable *t, const char *word, Error *reterr) {
         }
         if (second) {
                 list = strv_join(second, ", ");
-                error_set(reterr, EINVAL, REFUSAL_USAGE, "%s %s needs a second word", t->program, word);
+                error_set(reterr, EINVAL, REFUSAL_USAGE, "%s %s needs another word, or a different one", t->program,
+                          word);
                 return error_hint(reterr, "There are: %s.", list);
         }
         near = conf_suggest(word, (const char *const *) names);
@@ -217,7 +223,7 @@ int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbS
                         break;
                 if (argv[i][0] != '-' || !argv[i][1]) {
                         strv_extend(&words, argv[i]);
-                        if (strv_length(words) == 2)
+                        if (strv_length(words) == VERB_WORDS_MAX)
                                 break;
                 } else if (!strchr(argv[i], '=')) {
                         bool is_long = argv[i][1] == '-';

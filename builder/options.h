@@ -10,6 +10,7 @@
 typedef enum OptionKind {
         OPTION_FLAG,   /* bool */
         OPTION_STRING, /* char *, borrowed from argv */
+        OPTION_LIST,   /* char **, owned vector: the option may be given more than once */
         OPTION_NUMBER, /* uint64_t */
 } OptionKind;
 
@@ -23,7 +24,7 @@ typedef struct OptionSpec {
 } OptionSpec;
 
 typedef struct VerbSpec {
-        const char *name;                 /* "build", or "keys generate" for a verb of two words */
+        const char *name;                 /* "build", or up to three words: "keys generate", "repo keys add" */
         const char *arguments;            /* "RECIPE"; for help */
         int min_arguments, max_arguments; /* max -1: any number */
         const char *help;                 /* one line */

@@ -15,12 +15,13 @@ typedef struct Parsed {
         const char *output, *store;
         uint64_t workers;
         bool release, quiet;
+        char **names;
 } Parsed;
 
 typedef struct Program {
         Parsed parsed;
-        OptionSpec build[3], common[3];
-        VerbSpec verbs[5];
+        OptionSpec build[3], common[3], add[1];
+        VerbSpec verbs[6];
         OptionTable table;
 } Program;
 
@@ -42,7 +43,9 @@ static void make_program(Program *p) {
         p->verbs[2] = (VerbSpec){ "keys show", "[FOLDER]", 0, 1, "shows keys", NULL, NULL, 0, never_run };
         p->verbs[3] = (VerbSpec){ "diff", "A B...", 2, -1, "compares", NULL, NULL, 0, never_run };
         p->verbs[4] = (VerbSpec){ "doctor", "", 0, 0, "looks at the machine", NULL, NULL, 0, never_run };
-        p->table = (OptionTable){ "prog", "Builds images.", p->verbs, 5, p->common, 3 };
+        p->add[0] = (OptionSpec){ "name", 'n', OPTION_LIST, "NAME", "a name", &p->parsed.names };
+        p->verbs[5] = (VerbSpec){ "keys ring add", "KEY", 1, 1, "adds a key", NULL, p->add, 1, never_run };
+        p->table = (OptionTable){ "prog", "Builds images.", p->verbs, 6, p->common, 3 };
 }
 
 /* Splits at spaces; ~ is an empty word. */
@@ -63,6 +66,7 @@ static int parse(Program *p, const char *line, const VerbSpec **ret_verb, char *
 static void parsed_done(Program *p) {
         free((char *) p->parsed.output);
         free((char *) p->parsed.store);
+        p->parsed.names = strv_free(p->parsed.names);
 }
 
 static void options_stand_anywhere_in_every_form(void **state) {
@@ -89,6 +93,9 @@ static void options_stand_anywhere_in_every_form(void **state) {
                 { "prog keys generate f", "keys generate", "f" },
                 { "prog keys --quiet generate f", "keys generate", "f", .quiet = true },
                 { "prog keys show", "keys show", "" },
+                { "prog keys show ring", "keys show", "ring" },
+                { "prog keys ring add k", "keys ring add", "k" },
+                { "prog -q keys --store s ring add k", "keys ring add", "k", .store = "s", .quiet = true },
                 { "prog diff a b c", "diff", "a b c" },
                 { "prog diff a -- -b --quiet", "diff", "a -b --quiet" },
                 { "prog diff - -", "diff", "- -" }, /* standard input is an argument */
@@ -126,8 +133,10 @@ static void wrong_lines_are_refused_with_what_was_meant(void **state) {
                 { "prog biuld r", "no verb biuld", "build" },
                 { "prog docter", "no verb docter", "doctor" },
                 { "prog something-else", "no verb", "prog --help" },
-                { "prog keys", "second word", "keys generate, keys show" },
-                { "prog keys destroy", "second word", "keys generate, keys show" },
+                { "prog keys", "another word", "keys generate, keys show, keys ring add" },
+                { "prog keys destroy", "another word", "keys generate, keys show" },
+                { "prog keys ring", "another word", "keys ring add" },
+                { "prog keys ring add", "needs: KEY", "prog keys ring add --help" },
                 { "prog build r --ouput x", "no option --ouput", "--output" },
                 { "prog build r --quite", "no option --quite", "--quiet" },
                 { "prog build r --ouput=x", "no option --ouput", "--output" },
@@ -166,6 +175,18 @@ static void wrong_lines_are_refused_with_what_was_meant(void **state) {
                 assert_null(verb);
                 assert_null(arguments);
         }
+}
+
+static void a_list_option_keeps_every_value_in_order(void **state) {
+        _cleanup_(parsed_done) Program p;
+        _cleanup_strv_free_ char **arguments = NULL;
+        _cleanup_free_ char *names = NULL;
+        const VerbSpec *verb = NULL;
+
+        assert_int_equal(parse(&p, "prog keys ring add --name b k -n a --name=b", &verb, &arguments, NULL), 0);
+        names = strv_join(p.parsed.names, " ");
+        assert_string_equal(names, "b a b");
+        assert_int_equal(strv_length(arguments), 1);
 }
 
 static char *captured(Program *p, const char *line) {
@@ -248,6 +269,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(options_stand_anywhere_in_every_form),
                 cmocka_unit_test(wrong_lines_are_refused_with_what_was_meant),
+                cmocka_unit_test(a_list_option_keeps_every_value_in_order),
                 cmocka_unit_test(help_and_version_are_printed_wherever_they_are_asked_for),
                 cmocka_unit_test(help_names_everything_once),
         };
