@@ -86,6 +86,41 @@ static void root_hash_and_size_are_those_of_libcryptsetup(void **state) {
         }
 }
 
+/* At an offset in a larger file, as on a device: the same bytes as libcryptsetup's, nothing beside them. */
+static void the_tree_we_write_is_that_of_libcryptsetup(void **state) {
+        Fixture *f = *state;
+        static const uint64_t sizes[] = { 1, 2, 127, 128, 129, 256, 257, 128 * 128, 128 * 128 + 1, 20000 };
+        const uint64_t offset = 3 * MIB;
+
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                uint64_t data_size = sizes[i] * VERITY_BLOCK_SIZE, tree_size = verity_hash_size(data_size), found;
+                _cleanup_free_ char *theirs = NULL, *ours = NULL;
+                _cleanup_close_ int data = -EBADF, disk = -EBADF;
+                Sha256 their_root, our_root;
+                VerityOptions options;
+                size_t size;
+
+                write_blocks(f->data, sizes[i]);
+                assert_int_equal(verity_format(f->data, data_size, f->hash, &f->options, &their_root, NULL), 0);
+                assert_int_equal(io_read_file(AT_FDCWD, f->hash, 2 * MIB, &theirs, &size, NULL), 0);
+                assert_int_equal(size, tree_size);
+                data = open(f->data, O_RDONLY | O_CLOEXEC);
+                disk = open(f->disk, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+                assert_int_equal(ftruncate(disk, (off_t) (offset + tree_size + 4096)), 0);
+                assert_int_equal(verity_write_tree(data, 0, data_size, disk, offset, &f->options, &our_root, NULL), 0);
+                assert_true(sha256_equal(&their_root, &our_root));
+                assert_int_equal(lseek(disk, 0, SEEK_END), offset + tree_size + 4096);
+                ours = xmalloc(tree_size);
+                assert_int_equal(io_pread_all(disk, ours, tree_size, offset, NULL), 0);
+                assert_memory_equal(ours, theirs, tree_size);
+                assert_int_equal(verity_read_superblock(disk, offset, &found, &options, NULL), 0);
+                assert_int_equal(found, data_size);
+                assert_memory_equal(options.salt, f->options.salt, VERITY_SALT_SIZE);
+                assert_memory_equal(options.uuid, f->options.uuid, 16);
+                assert_int_equal(verity_read_superblock(disk, 0, &found, &options, NULL), -EBADMSG);
+        }
+}
+
 static void a_part_of_a_file_has_its_own_root_hash(void **state) {
         Fixture *f = *state;
         _cleanup_close_ int fd = -EBADF;
@@ -259,6 +294,62 @@ static void tables_are_written_and_read_back(void **state) {
         }
 }
 
+static void retagging_changes_names_ids_and_flags_and_nothing_else(void **state) {
+        Fixture *f = *state;
+        static const unsigned sector_sizes[] = { 512, 4096 };
+
+        for (size_t k = 0; k < ELEMENTSOF(sector_sizes); k++) {
+                _cleanup_free_ GptPartition *before = NULL, *after = NULL;
+                GptPartition p[ELEMENTSOF(layout)], changed[2];
+                Error e = {};
+                size_t n;
+
+                make_disk(f, sector_sizes[k], p);
+                assert_int_equal(gpt_read(f->disk, "amd64", &before, &n, NULL), 0);
+                changed[0] = before[n - 1];
+                changed[1] = before[1];
+                snprintf(changed[0].label, sizeof changed[0].label, "another_1.0");
+                snprintf(changed[1].uuid, sizeof changed[1].uuid, "00000000-1111-2222-3333-444444444444");
+                changed[1].flags = GPT_FLAG_NO_AUTO;
+                if (gpt_retag(f->disk, "amd64", changed, 2, &e) < 0)
+                        fail_msg("%s", e.message);
+                assert_int_equal(gpt_read(f->disk, "amd64", &after, &n, NULL), 0);
+                for (size_t i = 0; i < n; i++) {
+                        const GptPartition *wanted = i == n - 1 ? &changed[0] : i == 1 ? &changed[1] : &before[i];
+
+                        assert_memory_equal(&after[i], wanted, sizeof *wanted);
+                }
+        }
+}
+
+static void a_partition_that_is_not_what_it_was_is_not_retagged(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ GptPartition *before = NULL;
+        GptPartition p[ELEMENTSOF(layout)];
+        Sha256 first, second;
+        size_t n;
+
+        make_disk(f, 512, p);
+        assert_int_equal(gpt_read(f->disk, "amd64", &before, &n, NULL), 0);
+        assert_int_equal(sha256_file(AT_FDCWD, f->disk, &first, NULL, NULL), 0);
+        for (int i = 0; i < 3; i++) {
+                GptPartition changed[2] = { before[0], before[1] };
+                _cleanup_error_ Error e = {};
+
+                snprintf(changed[0].label, sizeof changed[0].label, "another");
+                if (i == 0)
+                        changed[1].offset += MIB;
+                else if (i == 1)
+                        changed[1].size -= MIB;
+                else
+                        changed[1].number = 99;
+                assert_true(gpt_retag(f->disk, "amd64", changed, 2, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_STALE);
+                assert_int_equal(sha256_file(AT_FDCWD, f->disk, &second, NULL, NULL), 0);
+                assert_true(sha256_equal(&first, &second));
+        }
+}
+
 static void the_same_table_is_the_same_bytes(void **state) {
         Fixture *f = *state;
         GptPartition p[ELEMENTSOF(layout)];
@@ -382,6 +473,7 @@ static void files_without_a_table_are_refused(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(root_hash_and_size_are_those_of_libcryptsetup),
+                cmocka_unit_test(the_tree_we_write_is_that_of_libcryptsetup),
                 cmocka_unit_test(a_part_of_a_file_has_its_own_root_hash),
                 cmocka_unit_test(formatting_twice_gives_the_same_tree),
                 cmocka_unit_test(a_changed_byte_is_found_and_its_block_named),
@@ -389,6 +481,8 @@ int main(void) {
                 cmocka_unit_test(veritysetup_accepts_our_tree),
                 cmocka_unit_test(partition_ids_are_the_halves_of_the_root_hash),
                 cmocka_unit_test(tables_are_written_and_read_back),
+                cmocka_unit_test(retagging_changes_names_ids_and_flags_and_nothing_else),
+                cmocka_unit_test(a_partition_that_is_not_what_it_was_is_not_retagged),
                 cmocka_unit_test(the_same_table_is_the_same_bytes),
                 cmocka_unit_test(sgdisk_and_sfdisk_accept_our_table),
                 cmocka_unit_test(damaged_tables_are_refused),

@@ -183,6 +183,7 @@ static int add_partition(FdiskContext *cxt, const char *architecture, unsigned s
                 r = fdisk_gpt_set_partition_attrs(cxt, number, p->flags);
         if (r < 0)
                 return error_errno(reterr, r, "cannot add partition %zu (%s)", number + 1, p->label);
+        p->number = (unsigned) number + 1;
         if (type_uuid != p->type_uuid)
                 snprintf(p->type_uuid, sizeof(p->type_uuid), "%s", type_uuid);
         return 0;
@@ -264,7 +265,7 @@ static int read_partition(FdiskContext *cxt, FdiskPartition *pa, const char *arc
         FdiskPartitionType *type = fdisk_partition_get_type(pa);
         const char *uuid = fdisk_partition_get_uuid(pa), *label = fdisk_partition_get_name(pa);
         const char *type_uuid = type ? fdisk_parttype_get_string(type) : NULL;
-        GptPartition p = {};
+        GptPartition p = { .number = (unsigned) fdisk_partition_get_partno(pa) + 1 };
 
         if (!uuid || strlen(uuid) != 36 || !type_uuid || strlen(type_uuid) != 36 ||
             (label && strlen(label) > GPT_LABEL_MAX) || !fdisk_partition_has_start(pa) ||
@@ -307,27 +308,95 @@ static int collect_partitions(FdiskContext *cxt, const char *architecture, GptPa
         return 0;
 }
 
-int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr) {
+/* Opens a table that is whole; sector_size as probed. */
+static int open_table(const char *path, bool read_only, char **warning, FdiskContext **ret, Error *reterr) {
         _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
-        _cleanup_free_ char *warning = NULL;
         unsigned sector_size = 0;
         int r;
 
         r = probe_sector_size(path, &sector_size, reterr);
         if (r >= 0)
-                r = open_context(path, /* read_only= */ true, sector_size, &warning, &cxt, reterr);
+                r = open_context(path, read_only, sector_size, warning, &cxt, reterr);
         if (r < 0)
                 return r;
         if (!fdisk_is_labeltype(cxt, FDISK_DISKLABEL_GPT))
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s has no usable GPT partition table%s%s", path,
-                                 warning ? ": " : "", warning ?: "");
-        if (warning || fdisk_verify_disklabel(cxt) != 0) {
+                                 *warning ? ": " : "", *warning ?: "");
+        if (*warning || fdisk_verify_disklabel(cxt) != 0) {
                 error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the partition table of %s is damaged: %s", path,
-                          warning ?: "its parts contradict each other");
+                          *warning ?: "its parts contradict each other");
                 return error_hint(reterr, "sgdisk --verify %s says more", path);
         }
+        *ret = TAKE_PTR(cxt);
+        return 0;
+}
+
+int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr) {
+        _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
+        _cleanup_free_ char *warning = NULL;
+        int r;
+
+        r = open_table(path, /* read_only= */ true, &warning, &cxt, reterr);
+        if (r < 0)
+                return r;
         r = collect_partitions(cxt, architecture, ret, ret_n, reterr);
         if (r < 0)
                 return error_prefix(reterr, "%s", path);
+        return 0;
+}
+
+static int retag_partition(FdiskContext *cxt, const GptPartition *p, Error *reterr) {
+        _cleanup_(fdisk_unref_partitionp) FdiskPartition *pa = fdisk_new_partition();
+        int r;
+
+        if (!pa)
+                abort();
+        if (!uuid_is_valid(p->uuid))
+                return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "the id \"%s\" is not a UUID", p->uuid);
+        r = fdisk_partition_set_name(pa, p->label);
+        if (r >= 0)
+                r = fdisk_partition_set_uuid(pa, p->uuid);
+        if (r >= 0)
+                r = fdisk_set_partition(cxt, p->number - 1, pa);
+        if (r >= 0)
+                r = fdisk_gpt_set_partition_attrs(cxt, p->number - 1, p->flags);
+        if (r < 0)
+                return error_errno(reterr, r, "cannot rename partition %u to %s", p->number, p->label);
+        return 0;
+}
+
+static const GptPartition *find_number(const GptPartition *l, size_t n, unsigned number) {
+        for (size_t i = 0; i < n; i++)
+                if (l[i].number == number)
+                        return l + i;
+        return NULL;
+}
+
+int gpt_retag(const char *path, const char *architecture, const GptPartition *partitions, size_t n, Error *reterr) {
+        _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
+        _cleanup_free_ GptPartition *there = NULL;
+        _cleanup_free_ char *warning = NULL;
+        size_t n_there = 0;
+        int r;
+
+        r = open_table(path, /* read_only= */ false, &warning, &cxt, reterr);
+        if (r >= 0)
+                r = collect_partitions(cxt, architecture, &there, &n_there, reterr);
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                const GptPartition *p = find_number(there, n_there, partitions[i].number);
+
+                if (!p || !streq(p->type_uuid, partitions[i].type_uuid) || p->offset != partitions[i].offset ||
+                    p->size != partitions[i].size)
+                        return error_set(reterr, ESTALE, REFUSAL_STALE, "partition %u of %s is not what it was",
+                                         partitions[i].number, path);
+                r = retag_partition(cxt, partitions + i, reterr);
+        }
+        if (r < 0)
+                return r;
+        r = fdisk_write_disklabel(cxt);
+        if (r >= 0)
+                r = fdisk_deassign_device(cxt, /* nosync= */ 0);
+        if (r < 0)
+                return error_errno(reterr, r, "cannot write the partition table of %s", path);
         return 0;
 }

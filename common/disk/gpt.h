@@ -30,6 +30,7 @@ typedef struct GptPartition {
         char type_uuid[37];
         char uuid[37]; /* "" in gpt_create(): random is refused, every id is given */
         char label[GPT_LABEL_MAX + 1];
+        unsigned number;       /* place in the table, from 1; ignored by gpt_create(), which numbers in order */
         uint64_t offset, size; /* offset 0 in gpt_create(): next free, 1 MiB aligned */
         uint64_t flags;
 } GptPartition;
@@ -40,3 +41,7 @@ int gpt_create(const char *path, unsigned sector_size, const char *disk_uuid, co
                GptPartition *partitions, size_t n, Error *reterr);
 /* Reads a table; anything inconsistent is refused. */
 int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr);
+
+/* Other names, ids and flags for partitions that are there (told by number; type, offset and size must be what the
+ * table says, or nothing is written: REFUSAL_STALE), all of them by one write of the table, synced. */
+int gpt_retag(const char *path, const char *architecture, const GptPartition *partitions, size_t n, Error *reterr);

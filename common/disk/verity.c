@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Hash trees of dm-verity: SHA-256 over salt and block, digests packed 128 to a hash block, level on level until one
- * digest is left. On disk a superblock comes first, then the levels, the top one first. */
+/* Hash trees of dm-verity through libcryptsetup; verity-tree.c has the same tree by our own code. */
 
 #include <ctype.h>
 #include <libcryptsetup.h>
@@ -10,24 +9,9 @@
 #include "verity.h"
 
 #define DIGESTS_PER_BLOCK (VERITY_BLOCK_SIZE / SHA256_SIZE)
-/* 128^8 blocks are more than 2^64 bytes can hold. */
-#define LEVELS_MAX 8
-#define READ_SIZE ((size_t) 256 * VERITY_BLOCK_SIZE)
 
 typedef struct crypt_device CryptDevice;
 DEFINE_CLEANUP(CryptDevice *, crypt_free)
-
-typedef struct Level {
-        uint8_t block[VERITY_BLOCK_SIZE];
-        size_t used;
-} Level;
-
-typedef struct HashTree {
-        Hasher *hasher;
-        const uint8_t *salt;
-        Level levels[LEVELS_MAX + 1];
-        size_t n_levels;
-} HashTree;
 
 /* libcryptsetup says what is wrong in words only, often in two messages of which the first is the precise one. */
 static void keep_message(int level, const char *message, void *userdata) {
@@ -46,15 +30,6 @@ static int cryptsetup_error(int r, const char *message, Error *reterr, const cha
         if (r == -ENOSPC)
                 return error_errno(reterr, r, "%s %s", doing, path);
         return error_set(reterr, -r, REFUSAL_SYSTEM, "%s %s: %s", doing, path, message ?: strerror(-r));
-}
-
-static int check_size(uint64_t size, Error *reterr) {
-        if (size == 0 || size % VERITY_BLOCK_SIZE != 0)
-                return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,
-                                 "a dm-verity image must be a multiple of %d bytes and not empty, not %" PRIu64
-                                 " bytes",
-                                 VERITY_BLOCK_SIZE, size);
-        return 0;
 }
 
 /* libcryptsetup wants the file to exist and writes into what is there. */
@@ -96,7 +71,7 @@ int verity_format(const char *data_path, uint64_t data_size, const char *hash_pa
         Sha256 root;
         int r;
 
-        r = check_size(data_size, reterr);
+        r = verity_check_size(data_size, reterr);
         if (r >= 0 && !io_exists(AT_FDCWD, data_path))
                 r = error_errno(reterr, ENOENT, "cannot open %s", data_path);
         if (r >= 0)
@@ -161,74 +136,6 @@ int verity_verify(const char *data_path, const char *hash_path, const Sha256 *ro
         return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH,
                          "%s and its hash tree %s do not have this root hash: %s", data_path, hash_path,
                          message ?: "verification failed");
-}
-
-static void add_digest(HashTree *t, size_t level, const Sha256 *digest);
-
-static void hash_block(HashTree *t, const void *block, Sha256 *ret) {
-        hasher_update(t->hasher, t->salt, VERITY_SALT_SIZE);
-        hasher_update(t->hasher, block, VERITY_BLOCK_SIZE);
-        hasher_final(t->hasher, ret);
-}
-
-/* A full block goes up when the next digest comes and not before, so that the single top digest stays where it is. */
-static void flush_level(HashTree *t, size_t level) {
-        Level *l = t->levels + level;
-        Sha256 digest;
-
-        memset(l->block + l->used, 0, sizeof(l->block) - l->used);
-        l->used = 0;
-        hash_block(t, l->block, &digest);
-        add_digest(t, level + 1, &digest);
-}
-
-static void add_digest(HashTree *t, size_t level, const Sha256 *digest) {
-        Level *l = t->levels + level;
-
-        if (l->used == sizeof(l->block))
-                flush_level(t, level);
-        memcpy(l->block + l->used, digest->bytes, SHA256_SIZE);
-        l->used += SHA256_SIZE;
-        t->n_levels = MAX(t->n_levels, level + 1);
-}
-
-static void hash_tree_freep(HashTree **t) {
-        if (*t)
-                hasher_free((*t)->hasher);
-        free(*t);
-}
-
-int verity_root_hash(int fd, uint64_t offset, uint64_t size, const uint8_t salt[static VERITY_SALT_SIZE], Sha256 *ret,
-                     Error *reterr) {
-        _cleanup_(hash_tree_freep) HashTree *t = xnew(HashTree, 1);
-        _cleanup_free_ uint8_t *buffer = xmalloc(READ_SIZE);
-        int r;
-
-        r = check_size(size, reterr);
-        if (r < 0)
-                return r;
-        t->hasher = hasher_new();
-        t->salt = salt;
-        while (size > 0) {
-                size_t n = (size_t) MIN(size, (uint64_t) READ_SIZE);
-
-                r = io_pread_all(fd, buffer, n, offset, reterr);
-                if (r < 0)
-                        return r;
-                for (size_t i = 0; i < n; i += VERITY_BLOCK_SIZE) {
-                        Sha256 digest;
-
-                        hash_block(t, buffer + i, &digest);
-                        add_digest(t, 0, &digest);
-                }
-                offset += n;
-                size -= n;
-        }
-        /* Each level that holds more than one digest, the lowest first, becomes a block of the level above. */
-        for (size_t level = 0; level + 1 < t->n_levels || t->levels[level].used > SHA256_SIZE; level++)
-                flush_level(t, level);
-        memcpy(ret->bytes, t->levels[t->n_levels - 1].block, SHA256_SIZE);
-        return 0;
 }
 
 uint64_t verity_hash_size(uint64_t data_size) {

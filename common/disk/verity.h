@@ -23,6 +23,15 @@ int verity_verify(const char *data_path, const char *hash_path, const Sha256 *ro
 /* The same tree by our own code, for streaming use and as a cross-check: root hash of size bytes at offset of fd. */
 int verity_root_hash(int fd, uint64_t offset, uint64_t size, const uint8_t salt[static VERITY_SALT_SIZE], Sha256 *ret,
                      Error *reterr);
+/* The same, and superblock and tree are written at hash_offset of hash_fd, the bytes that verity_format() would write.
+ * Not synced. */
+int verity_write_tree(int data_fd, uint64_t data_offset, uint64_t data_size, int hash_fd, uint64_t hash_offset,
+                      const VerityOptions *opt, Sha256 *ret, Error *reterr);
+/* What the superblock at offset says; REFUSAL_BAD_FORMAT if there is none of our kind (version 1, SHA-256, blocks of
+ * 4096 bytes, a salt of 32). */
+int verity_read_superblock(int fd, uint64_t offset, uint64_t *ret_data_size, VerityOptions *ret_options, Error *reterr);
+/* REFUSAL_BAD_VALUE for what is empty or no multiple of the block size. */
+int verity_check_size(uint64_t size, Error *reterr);
 /* Bytes that superblock and tree take for a data size. */
 uint64_t verity_hash_size(uint64_t data_size);
 /* Discoverable Partitions Specification: partition ids from the root hash, first and second half, as 36-character text.
