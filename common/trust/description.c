@@ -11,6 +11,7 @@
 
 static const char *const kind_names[_ARTIFACT_KIND_MAX] = {
         [ARTIFACT_USR] = "usr",
+        [ARTIFACT_USR_INDEX] = "usr-index",
         [ARTIFACT_UKI] = "uki",
         [ARTIFACT_VERITY_SIG] = "verity-sig",
 };
@@ -52,6 +53,15 @@ static void take_digest(JsonReader *r, const char *key, Sha256 *ret) {
                                       "%s: \"%s\" is not 64 lower-case hexadecimal digits", r->what, key);
 }
 
+static void take_uuid(JsonReader *r, const char *key, uint8_t ret[static 16]) {
+        _cleanup_free_ char *hex = NULL;
+
+        json_take_string(r, key, true, &hex);
+        if (r->result >= 0 && hex && !hex_decode(hex, ret, 16))
+                r->result = error_set(r->reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: \"%s\" is not 32 hexadecimal digits",
+                                      r->what, key);
+}
+
 static void take_encoding(JsonReader *r, ArtifactEncoding *ret) {
         _cleanup_free_ char *name = NULL;
 
@@ -84,7 +94,7 @@ static int decode_artifacts(const json_t *object, const char *what, ReleaseDescr
         int result;
 
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++)
-                json_take_object(&r, kind_names[k], k == ARTIFACT_VERITY_SIG, &parts[k]);
+                json_take_object(&r, kind_names[k], k != ARTIFACT_USR && k != ARTIFACT_UKI, &parts[k]);
         result = json_reader_end(&r);
         for (ArtifactKind k = 0; result >= 0 && k < _ARTIFACT_KIND_MAX; k++)
                 if (parts[k]) {
@@ -146,6 +156,7 @@ static int decode(const json_t *sealab, const char *what, ReleaseDescription *d,
         take_digest(&r, "rootHash", &d->root_hash);
         json_take_u64(&r, "veritySize", false, DESCRIPTION_IMAGE_SIZE_MAX, &d->verity_size);
         take_digest(&r, "veritySalt", &d->verity_salt);
+        take_uuid(&r, "verityUuid", d->verity_uuid);
         take_digest(&r, "commandLine", &d->command_line);
         json_take_string(&r, "kernelVersion", true, &d->kernel_version);
         json_take_string(&r, "minimumUpdater", false, &d->minimum_updater);
@@ -339,6 +350,11 @@ json_t *description_to_json(const ReleaseDescription *d) {
         set_digest(o, "rootHash", &d->root_hash);
         set_u64(o, "veritySize", d->verity_size);
         set_digest(o, "veritySalt", &d->verity_salt);
+        if (memcmp(d->verity_uuid, (const uint8_t[16]){}, 16) != 0) {
+                _cleanup_free_ char *uuid = hex_encode(d->verity_uuid, sizeof d->verity_uuid);
+
+                set_string(o, "verityUuid", uuid);
+        }
         set_digest(o, "commandLine", &d->command_line);
         set_string(o, "kernelVersion", d->kernel_version);
         set_string(o, "minimumUpdater", d->minimum_updater);

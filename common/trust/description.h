@@ -15,6 +15,7 @@
 
 typedef enum ArtifactKind {
         ARTIFACT_USR,        /* "usr": /usr image; pack of zstd frames (encoding "zstd") */
+        ARTIFACT_USR_INDEX,  /* "usr-index": what the pack is made of (common/delta/frame-index.h) */
         ARTIFACT_UKI,        /* "uki" */
         ARTIFACT_VERITY_SIG, /* "verity-sig": content of the signature partition */
         _ARTIFACT_KIND_MAX,
@@ -37,9 +38,10 @@ typedef struct ReleaseDescription {
         Sha256 root_hash;
         uint64_t verity_size; /* of the hash tree that the device rebuilds, bytes */
         Sha256 verity_salt;
-        Sha256 command_line;   /* SHA-256 of the UKI's .cmdline section */
-        char *kernel_version;  /* may be NULL */
-        char *minimum_updater; /* "0.1.0" */
+        uint8_t verity_uuid[16]; /* in the hash tree's superblock; zeros: not given */
+        Sha256 command_line;     /* SHA-256 of the UKI's .cmdline section */
+        char *kernel_version;    /* may be NULL */
+        char *minimum_updater;   /* "0.1.0" */
         Artifact artifacts[_ARTIFACT_KIND_MAX];
         Rollout rollout;
         bool critical;     /* installed at the next opportunity: windows and shares do not hold it back, pins do */
