@@ -27,8 +27,8 @@ int slot_verify(const char *disk, const Slot *slot, const Sha256 *root_hash, uin
                 void (*progress)(uint64_t done, uint64_t total, void *userdata), void *userdata, Error *reterr);
 /* Label and ids of the three partitions, one table write through libfdisk. root_hash NULL: marks the slot _empty with
  * ids of no meaning (flag no-auto). */
-int slot_retag(const char *disk, const Slot *slot, const char *product, const char *version, const Sha256 *root_hash,
-               Error *reterr);
+int slot_retag(const char *disk, const Slot *slot, const char *architecture, const char *product, const char *version,
+               const Sha256 *root_hash, Error *reterr);
 /* The data size that a verity superblock in the slot's hash partition names; for verifying a slot that was filled
  * earlier. */
 int slot_data_size(const char *disk, const Slot *slot, uint64_t *ret, Error *reterr);
