@@ -4,6 +4,7 @@
 /* From a signed release folder to targets of a repository. */
 
 #include "description.h"
+#include "frame-index.h"
 #include "release.h"
 #include "repository.h"
 
@@ -11,9 +12,10 @@
 
 /* The /usr image as a pack: independent zstd frames, each of PUBLISH_FRAME_SIZE bytes of the image (the last one: the
  * rest), with content size and checksum, one after the other, so that "zstd -d" reads the whole and a device can begin
- * at any frame. Same image, same bytes, whatever the number of workers. */
-int pack_write(int image_fd, uint64_t image_size, int pack_fd, unsigned workers, Progress *progress, uint64_t *ret_size,
-               Sha256 *ret_sha256, Error *reterr);
+ * at any frame. An empty image is one empty frame. Same image, same bytes, whatever the number of workers (0: one for
+ * each processor). ret_index may be NULL. */
+int pack_write(int image_fd, uint64_t image_size, int pack_fd, unsigned workers, Progress *progress,
+               FrameIndex **ret_index, uint64_t *ret_size, Sha256 *ret_sha256, Error *reterr);
 
 typedef struct PublishOptions {
         const char *channel; /* NULL: "stable" */

@@ -144,10 +144,15 @@ static int run_here(size_t item, ParallelWork work, ParallelTake take, void *use
 }
 
 int parallel_run(size_t n_items, ParallelWork work, ParallelTake take, void *userdata, Error *reterr) {
+        return parallel_run_workers(0, n_items, work, take, userdata, reterr);
+}
+
+int parallel_run_workers(size_t n_workers, size_t n_items, ParallelWork work, ParallelTake take, void *userdata,
+                         Error *reterr) {
         _cleanup_(workers_done) Workers w = {};
-        size_t n_workers = MIN(processors(), n_items);
         int r = 0;
 
+        n_workers = MIN(n_workers > 0 ? MIN(n_workers, (size_t) WORKERS_MAX) : processors(), n_items);
         if (n_workers > 1)
                 r = start(&w, n_workers, n_items, work, userdata, reterr);
         for (size_t i = 0; r >= 0 && i < n_items; i++) {

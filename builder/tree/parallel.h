@@ -13,3 +13,6 @@ typedef int (*ParallelTake)(size_t item, const char *data, size_t size, void *us
 
 /* The first failure by order of items is the one that is reported; no child is left. */
 int parallel_run(size_t n_items, ParallelWork work, ParallelTake take, void *userdata, Error *reterr);
+/* With that many children at most (0: one for each processor). */
+int parallel_run_workers(size_t n_workers, size_t n_items, ParallelWork work, ParallelTake take, void *userdata,
+                         Error *reterr);
