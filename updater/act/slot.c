@@ -314,7 +314,7 @@ int slot_retag(const char *disk, const Slot *slot, const char *architecture, con
                         char id[37];
 
                         empty_id(&p[i], id);
-                        tag(&p[i], "_empty", id, GPT_FLAG_NO_AUTO);
+                        tag(&p[i], "_empty", id, GPT_FLAG_NO_AUTO | GPT_FLAG_READ_ONLY);
                 }
         } else {
                 _cleanup_free_ char *name = xasprintf("%s_%s", product, version),
