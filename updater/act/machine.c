@@ -128,9 +128,9 @@ static char *device_of_mount(const char *root, const char *mount_point) {
 
 static char *sysfs_text(const char *root, const char *device, const char *file) {
         _cleanup_free_ char *path = xasprintf("sys/dev/block/%s/%s", device, file);
-        char *text = read_small(root, path);
+        _cleanup_free_ char *text = read_small(root, path);
 
-        return text ? strstrip(text) : NULL;
+        return text ? xstrdup(strstrip(text)) : NULL;
 }
 
 /* The root hash with which device-mapper checks each block of the running /usr. */

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "boot.h"
+#include "io.h"
+#include "pe.h"
+#include "process.h"
+#include "state.h"
+
+#define ENTRIES_FOLDER "EFI/Linux"
+#define TEMPORARY_PREFIX ".sealab-"
+/* Clusters and folder entries beside the file's own bytes. */
+#define BOOT_RESERVE (UINT64_C(1) << 20)
+
+static int open_entries(const Machine *m, int *ret, Error *reterr) {
+        _cleanup_free_ char *path = path_join(m->boot, ENTRIES_FOLDER);
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot open %s", path);
+        *ret = fd;
+        return 0;
+}
+
+/* ---- retiring ---- */
+
+static bool is_of_running(const Machine *m, const BootEntry *e) {
+        return (e->has_root_hash && sha256_equal(&e->root_hash, &m->running)) ||
+               (e->version && streq(e->version, m->version));
+}
+
+static bool is_of_slot(const Slot *slot, const BootEntry *e) {
+        if (slot->has_root_hash && e->has_root_hash && sha256_equal(&e->root_hash, &slot->root_hash))
+                return true;
+        return slot->version && streq_ptr(e->version, slot->version);
+}
+
+/* One whose /usr is in no slot could never start, and takes room. Only what is named as ours: other systems may share
+ * the ESP. */
+static bool is_orphan(const Machine *m, const BootEntry *e) {
+        if (!e->version)
+                return false;
+        for (size_t i = 0; i < m->n_slots; i++)
+                if (m->slots[i].has_root_hash && e->has_root_hash &&
+                    sha256_equal(&e->root_hash, &m->slots[i].root_hash))
+                        return false;
+        return true;
+}
+
+static int remove_temporaries(int folder_fd, Error *reterr) {
+        int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        const struct dirent *e;
+
+        if (!d) {
+                safe_close(fd);
+                return error_errno(reterr, errno, "cannot read the boot entries");
+        }
+        while (r >= 0 && (e = readdir(d)))
+                if (startswith(e->d_name, TEMPORARY_PREFIX))
+                        r = io_unlink(folder_fd, e->d_name, reterr);
+        closedir(d);
+        return r < 0 ? r : 0;
+}
+
+int boot_retire(const Machine *m, const Slot *slot, Error *reterr) {
+        _cleanup_close_ int folder = -EBADF;
+        int r;
+
+        if (slot->running)
+                return error_set(reterr, EBUSY, REFUSAL_BUSY, "the entry of the running version is never removed");
+        r = open_entries(m, &folder, reterr);
+        for (size_t i = 0; r >= 0 && i < m->n_entries; i++) {
+                const BootEntry *e = &m->entries[i];
+
+                if (is_of_running(m, e) || (!is_of_slot(slot, e) && !is_orphan(m, e)))
+                        continue;
+                r = io_unlink(folder, e->file, reterr);
+        }
+        if (r >= 0)
+                r = remove_temporaries(folder, reterr);
+        if (r >= 0)
+                r = io_sync_folder(folder, ".", reterr);
+        return r < 0 ? r : 0;
+}
+
+int boot_check_space(const Machine *m, uint64_t uki_size, Error *reterr) {
+        uint64_t needed;
+
+        if (__builtin_add_overflow(uki_size, BOOT_RESERVE, &needed) || needed > m->boot_free) {
+                _cleanup_free_ char *wanted = format_bytes(uki_size + BOOT_RESERVE),
+                                    *there = format_bytes(m->boot_free);
+
+                error_set(reterr, ENOSPC, REFUSAL_NO_SPACE, "%s has %s free, the new version needs %s there", m->boot,
+                          there, wanted);
+                return error_hint(reterr, "Remove from %s what does not belong there.", m->boot);
+        }
+        return 0;
+}
+
+/* ---- installing ---- */
+
+static int check_uki(const ReleaseDescription *d, const void *uki, size_t size, Error *reterr) {
+        _cleanup_(pe_done) PeImage image = {};
+        const void *signature, *text;
+        const PeSection *section;
+        _cleanup_free_ char *hex = sha256_hex(&d->root_hash), *wanted = xasprintf("usrhash=%s", hex), *line = NULL;
+        size_t n = 0;
+        Sha256 digest;
+        int r;
+
+        r = pe_parse(uki, size, &image, reterr);
+        if (r >= 0)
+                r = pe_signature(&image, &signature, &n, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "the kernel image of %s", d->version);
+        section = pe_find(&image, ".cmdline");
+        text = section ? pe_section_data(&image, section, &n) : NULL;
+        if (!text)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the kernel image of %s has no command line",
+                                 d->version);
+        sha256_buffer(text, n, &digest);
+        line = xstrndup(text, n);
+        if (!sha256_equal(&digest, &d->command_line) || !strstr(line, wanted))
+                return error_set(reterr, EBADMSG, REFUSAL_MIXED,
+                                 "the kernel image of %s does not belong to its /usr: its command line is another one",
+                                 d->version);
+        return 0;
+}
+
+int boot_install(const Machine *m, const ReleaseDescription *d, const void *uki, size_t size, unsigned tries,
+                 Error *reterr) {
+        _cleanup_free_ char *name = xasprintf("%s_%s+%u-0.efi", d->product, d->version, tries),
+                            *temporary = xasprintf(TEMPORARY_PREFIX "%s_%s", d->product, d->version);
+        _cleanup_close_ int folder = -EBADF, fd = -EBADF;
+        int r;
+
+        r = check_uki(d, uki, size, reterr);
+        if (r >= 0)
+                r = boot_check_space(m, size, reterr);
+        if (r >= 0)
+                r = open_entries(m, &folder, reterr);
+        if (r < 0)
+                return r;
+        fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot write into %s/" ENTRIES_FOLDER, m->boot);
+        /* ORDER: all bytes are on the disk before the name by which they can start; then the name is. */
+        r = io_write_all(fd, uki, size, reterr);
+        if (r >= 0)
+                r = io_sync_fd(fd, reterr);
+        if (r >= 0)
+                r = io_sync_folder(folder, ".", reterr);
+        if (r >= 0)
+                r = io_rename_replace(folder, temporary, name, reterr);
+        if (r >= 0)
+                r = io_sync_folder(folder, ".", reterr);
+        if (r < 0)
+                return r;
+        return 0;
+}
+
+/* ---- the boot loader's choice ---- */
+
+/* bootctl knows how to write EFI variables, whose files are immutable until one says otherwise. */
+static int run_bootctl(const char *verb, const char *argument, char **ret_output, Error *reterr) {
+        char *argv[] = { (char *) "bootctl", (char *) verb, (char *) argument, NULL };
+
+        return process_run(argv, NULL, ret_output, NULL, reterr);
+}
+
+int boot_set_default(const Machine *m, const char *version, Error *reterr) {
+        /* Counters come and go in the file's name: the pattern matches it with and without. */
+        _cleanup_free_ char *pattern = version ? xasprintf("%s_%s[+.]*", m->product, version) : xstrdup("");
+
+        return run_bootctl("set-default", pattern, NULL, reterr);
+}
+
+int boot_get_default(const Machine *m, char **ret, Error *reterr) {
+        static const char path[] = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        _cleanup_free_ char *data = NULL;
+        _cleanup_error_ Error e = {};
+        size_t size;
+        char *text;
+        int r;
+
+        r = io_read_file(AT_FDCWD, path, 4096, &data, &size, &e);
+        if (r == -ENOENT)
+                return 1;
+        if (r < 0)
+                return error_move(reterr, &e);
+        /* Four bytes of attributes, then UTF-16; ours are all ASCII. */
+        text = xcalloc(size / 2 + 1, 1);
+        for (size_t i = 4; i + 1 < size && data[i]; i += 2)
+                text[(i - 4) / 2] = data[i];
+        *ret = text;
+        return 0;
+}
+
+int boot_remove_stamps(const char *root, Error *reterr) {
+        static const char *const stamps[] = { "etc/.updated", "var/.updated" };
+
+        for (size_t i = 0; i < ELEMENTSOF(stamps); i++) {
+                _cleanup_free_ char *path = path_join(root, stamps[i]);
+                int r = io_unlink(AT_FDCWD, path, reterr);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- judging ---- */
+
+TrialVerdict boot_judge(const Machine *m, const Trial *trial) {
+        if (!trial)
+                return TRIAL_NONE;
+        if (sha256_equal(&m->running, &trial->root_hash))
+                return m->entry_blessed ? TRIAL_BLESSED : TRIAL_RUNNING;
+        {
+                const BootEntry *e = machine_entry_of_root_hash(m, &trial->root_hash);
+
+                /* Not tried yet: its counter is whole. A person may have chosen the old one in the menu. */
+                if (e && e->counted && e->left > 0 && e->done == 0)
+                        return TRIAL_NONE;
+                if (e && e->counted && e->left > 0)
+                        return TRIAL_RUNNING; /* tries are left; the boot loader will go on with it */
+                if (e && !e->counted)
+                        return TRIAL_BLESSED; /* it was good, and a person went back */
+        }
+        return TRIAL_FELL_BACK;
+}
+
+/* Last messages of weight of the boot before this one, if the journal survived it. */
+static char *journal_of_last_boot(const Trial *trial) {
+        char *argv[] = { (char *) "journalctl",
+                         (char *) "--boot=-1",
+                         (char *) "--priority=err",
+                         (char *) "--lines=3",
+                         (char *) "--no-pager",
+                         (char *) "--output=cat",
+                         NULL };
+        _cleanup_free_ char *output = NULL, *lines = NULL;
+
+        if (process_run(argv, NULL, &output, NULL, NULL) < 0 || isempty(strstrip(output)))
+                return NULL;
+        lines = last_lines(output, 3);
+        for (char *p = lines; *p; p++)
+                if (*p == '\n')
+                        *p = ';';
+                else if ((unsigned char) *p < 0x20)
+                        *p = ' ';
+        return TAKE_PTR(lines);
+}
+
+char *boot_explain_failure(const Machine *m, const Trial *trial) {
+        const BootEntry *e = machine_entry_of_root_hash(m, &trial->root_hash);
+        _cleanup_free_ char *journal = journal_of_last_boot(trial);
+        _cleanup_free_ char *tries = e && e->counted ? xasprintf("did not come up well in %u tries", e->done)
+                                                     : xstrdup("has no entry in the boot menu any more");
+
+        return xasprintf("%s %s%s%s", trial->version, tries, journal ? "; the last messages were: " : "",
+                         journal ?: "");
+}
