@@ -13,7 +13,8 @@
 typedef struct WorkerOptions {
         const char *user; /* NULL: "sealab-fetch" if it exists, else nobody; without root: ourselves */
         bool network;
-        uint64_t memory_max; /* 0: 256 MiB */
+        char *const *readable; /* folders it may read beside /etc, /usr and /run/systemd/resolve; NULL: none */
+        uint64_t memory_max;   /* of address space; 0: 512 MiB */
 } WorkerOptions;
 
 typedef struct Worker Worker;
