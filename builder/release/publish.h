@@ -26,28 +26,35 @@ typedef struct PublishOptions {
         bool critical;
         char *const *supersedes;
         const char *minimum_updater; /* NULL: "0.1.0" */
-        const char *scratch;         /* folder for the pack; NULL: a temporary one */
+        const char *scratch;         /* folder for the pack's unnamed file; NULL: $TMPDIR or /var/tmp */
         unsigned workers;            /* 0: all cores */
+        bool allow_development;      /* a release signed with development keys */
+        bool allow_older;            /* than the newest one of the channel, in version or epoch */
         int64_t now;
         Progress *progress;
 } PublishOptions;
 
-/* Adds the release's files and its targets to the change. Refused: an unsigned release (REFUSAL_BAD_SIGNATURE),
- * development keys unless the repository's own are (allow_development), a version that the channel has with another
- * root hash (REFUSAL_EXISTS), one that is older than the channel's newest (REFUSAL_ROLLBACK; force with allow_older).
- * The same release again is no error: 1, nothing to do. */
+/* Adds the release's files and its targets to the change, once every file, the root hash over the image and the UKI's
+ * command line were checked. Refused: an unsigned release (REFUSAL_BAD_SIGNATURE), development keys unless allowed
+ * (REFUSAL_KEY), a version that any channel has with other content (REFUSAL_EXISTS) or that was withdrawn
+ * (REFUSAL_WITHDRAWN), one that is older than the channel's newest or has a lower epoch (REFUSAL_ROLLBACK). A release
+ * that another channel has already is taken from there as it is, without being packed again. The same release again is
+ * no error: 1, nothing to do. All rules are about what is public when the change begins. */
 int publish_add(Change *c, const Release *release, const PublishOptions *opt, Error *reterr);
-/* From one channel to another: the same targets and files, a rollout of its own. */
+/* Into another channel: the same targets and files, a rollout of its own; notes, critical, supersedes and the oldest
+ * updater stay unless given. Where the channel has the release already, what is given (at least a rollout) replaces
+ * what it had; a share that was reached is not taken back unless the new rollout has no growth. 1: nothing to do. */
 int publish_promote(Change *c, const char *product, const char *version, const char *to_channel,
                     const PublishOptions *opt, Error *reterr);
-/* In every channel that has it, or only in one. */
+/* In every channel that has it, or only in one (channel not NULL). 1: it was withdrawn already. */
 int publish_withdraw(Change *c, const char *product, const char *version, const char *channel, const char *reason,
                      Error *reterr);
-/* Takes releases out of the metadata: all but the newest keep of each product and channel, and withdrawn ones older
- * than the newest. *ret_removed: "stable laptop 2026.10.1". */
+/* Takes releases out of the metadata: all but the newest keep (1 or more) that are on offer of each product and channel,
+ * and withdrawn ones older than the newest on offer. *ret_removed: "stable laptop 2026.10.1"; NULL: none. Files are left
+ * for garbage collection. */
 int publish_expire(Change *c, size_t keep, char ***ret_removed, Error *reterr);
 
-/* What a channel offers, newest first; borrowed targets, owned descriptions. */
+/* What a channel lists, withdrawn ones too: by product, newest version first; borrowed targets, owned descriptions. */
 typedef struct PublishedRelease {
         const TufTarget *target;
         ReleaseDescription *description;
@@ -55,3 +62,6 @@ typedef struct PublishedRelease {
 int published_releases(const TufMetadata *channel, const char *what, PublishedRelease **ret, size_t *ret_n,
                        Error *reterr);
 void published_releases_free(PublishedRelease *releases, size_t n);
+/* Names of the files, below PRODUCT/VERSION/, that are not files of the release's folder. */
+#define PUBLISH_PACK_SUFFIX ".usr.erofs.zst"
+#define PUBLISH_INDEX_SUFFIX ".usr.index" /* frame-index.h */

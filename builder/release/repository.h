@@ -20,6 +20,12 @@ typedef struct Repository {
         TufMetadata *root, *timestamp, *snapshot, *targets;
         TufMetadata **channels; /* in the order of targets' delegations */
         size_t n_channels;
+        /* The snapshot document as it is stored, for the timestamp that will name it. */
+        uint64_t snapshot_size;
+        Sha256 snapshot_sha256;
+        /* A change of keys stopped after its root and before its timestamp: clients see an error until the next change
+         * (any; refresh is enough) has written a new one. */
+        bool interrupted;
 } Repository;
 
 /* Reads and checks everything that is current: signatures, versions, hashes, lengths. Expiry is no error here (that is
@@ -31,14 +37,20 @@ Repository *repository_free(Repository *r);
 DEFINE_CLEANUP(Repository *, repository_free)
 /* "root", "timestamp", "snapshot", "targets" or a channel; NULL: none. */
 const TufMetadata *repository_role(const Repository *r, const char *name);
-/* Keys and threshold by which a role is judged. */
+/* "metadata/3.snapshot.json", "metadata/timestamp.json" */
+char *repository_metadata_path(const char *role, uint64_t version);
+size_t repository_role_size_max(const char *role);
+/* Keys and threshold by which a role is judged. 1: there is no such role. */
 int repository_role_keys(const Repository *r, const char *name, const TufKeys **ret_keys, const TufRole **ret_role);
+/* TUF_TARGETS for channels. */
+TufType repository_role_type(const char *name);
 
 /* How long each role's metadata is valid from its signing on, in seconds; kept in root's signed part as member
  * "sealab-expiry" so that every publisher uses the same. */
 typedef struct RepositoryExpiry {
         uint64_t root, targets, channel, snapshot, timestamp;
 } RepositoryExpiry;
+#define REPOSITORY_EXPIRY_MAX (INT64_C(10) * 365 * 86400) /* more is a typing error */
 #define REPOSITORY_EXPIRY_DEFAULT                                                                                      \
         ((RepositoryExpiry){ .root = 365 * 86400,                                                                      \
                              .targets = 365 * 86400,                                                                   \
@@ -46,6 +58,13 @@ typedef struct RepositoryExpiry {
                              .snapshot = 14 * 86400,                                                                   \
                              .timestamp = 7 * 86400 })
 RepositoryExpiry repository_expiry(const Repository *r);
+RepositoryExpiry repository_expiry_of(const json_t *signed_root);
+json_t *repository_expiry_to_json(const RepositoryExpiry *e);
+/* Any name that is not a top-level role's gives that of channels. */
+uint64_t *repository_expiry_member(RepositoryExpiry *e, const char *role);
+
+/* Below the storage's root: "targets/laptop/2026.11.1/HASH.release.json" (section 6.2). */
+char *repository_target_path(const char *target_path, const TufHashes *hashes);
 
 typedef struct Change Change;
 

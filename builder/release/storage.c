@@ -47,6 +47,29 @@ static int open_file_url(const char *place, const char *rest, bool create, Stora
         return storage_open_folder(path, create, ret, reterr);
 }
 
+static const char *environment(const char *name, const char *otherwise) {
+        const char *value = getenv(name);
+
+        return isempty(value) ? otherwise : value;
+}
+
+/* "s3://BUCKET/PREFIX" becomes a URL with the bucket in the path, which works with every endpoint and certificate. */
+static int open_bucket(const char *place, const char *rest, Storage **ret, Error *reterr) {
+        _cleanup_free_ char *amazon = NULL, *url = NULL;
+        const char *endpoint, *region;
+
+        if (*rest == '/' || !*rest)
+                return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "%s names no bucket: s3://BUCKET/PREFIX", place);
+        region = environment("AWS_REGION", environment("AWS_DEFAULT_REGION", "us-east-1"));
+        amazon = xasprintf("https://s3.%s.amazonaws.com", region);
+        endpoint = environment("AWS_ENDPOINT_URL_S3", environment("AWS_ENDPOINT_URL", amazon));
+        if (!startswith(endpoint, "https://") && !startswith(endpoint, "http://"))
+                return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,
+                                 "AWS_ENDPOINT_URL is \"%s\", which is no https:// or http:// URL", endpoint);
+        url = xasprintf("%s%s%s", endpoint, endswith(endpoint, "/") ? "" : "/", rest);
+        return storage_open_s3(url, place, ret, reterr);
+}
+
 int storage_open(const char *place, bool create, Storage **ret, Error *reterr) {
         const char *rest, *scheme = strstr(place, "://");
 
@@ -54,9 +77,13 @@ int storage_open(const char *place, bool create, Storage **ret, Error *reterr) {
                 return error_set(reterr, EINVAL, REFUSAL_USAGE, "no place is named for the repository");
         if ((rest = startswith(place, "file://")))
                 return open_file_url(place, rest, create, ret, reterr);
+        if ((rest = startswith(place, "s3://")))
+                return open_bucket(place, rest, ret, reterr);
+        if (startswith(place, "https://") || startswith(place, "http://"))
+                return storage_open_s3(place, place, ret, reterr);
         if (scheme && (size_t) (scheme - place) == strspn(place, "abcdefghijklmnopqrstuvwxyz0123456789+.-")) {
                 error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "%s: this kind of place is not known", place);
-                return error_hint(reterr, "Known are folders and file://.");
+                return error_hint(reterr, "Known are folders, file://, s3:// and https://.");
         }
         return storage_open_folder(place, create, ret, reterr);
 }
