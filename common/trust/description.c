@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "description.h"
+#include "frame-index.h"
 #include "version.h"
 
 #define NAME_ALPHABET "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -8,6 +9,7 @@
 #define FILE_NAME_MAX 200      /* with a SHA-256 and a dot before it, still one component of a path */
 #define KERNEL_VERSION_MAX 128
 #define BLOCK_SIZE 4096
+#define INDEX_SIZE_MAX (FRAME_INDEX_HEADER_SIZE + (uint64_t) FRAME_INDEX_FRAMES_MAX * FRAME_INDEX_ENTRY_SIZE)
 
 static const char *const kind_names[_ARTIFACT_KIND_MAX] = {
         [ARTIFACT_USR] = "usr",
@@ -231,7 +233,7 @@ static int check_target(const ReleaseDescription *d, const Artifact *a, const ch
 }
 
 static int check_artifacts(const ReleaseDescription *d, const char *what, Error *reterr) {
-        const Artifact *usr = &d->artifacts[ARTIFACT_USR];
+        const Artifact *usr = &d->artifacts[ARTIFACT_USR], *index = &d->artifacts[ARTIFACT_USR_INDEX];
         int r;
 
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++) {
@@ -255,6 +257,10 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
                                  "%s: \"usr\" must be a pack (encoding \"zstd\") of whole blocks of %d bytes", what,
                                  BLOCK_SIZE);
+        /* It is read into memory as a whole. */
+        if (index->present && index->size > INDEX_SIZE_MAX)
+                return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: \"usr-index\" is over the limit of %" PRIu64,
+                                 what, INDEX_SIZE_MAX);
         return 0;
 }
 
