@@ -17,6 +17,7 @@ typedef struct FetchOptions {
         const char *state_folder; /* metadata/ below it */
         const char *trust_anchor; /* path of the built-in root.json (/usr/lib/sealab/root.json) */
         const char *channel;
+        const char *etag; /* of the timestamp as it was last; NULL: none */
         int64_t now;
 } FetchOptions;
 
@@ -27,6 +28,7 @@ typedef struct Catalogue {
         bool changed;
         size_t repository; /* which one answered */
         uint64_t requests, bytes;
+        char *etag; /* of the timestamp; NULL: none */
 } Catalogue;
 Catalogue *catalogue_free(Catalogue *c);
 DEFINE_CLEANUP(Catalogue *, catalogue_free)
@@ -36,13 +38,18 @@ int fetch_catalogue(const FetchOptions *opt, Catalogue **ret, Error *reterr);
 /* The same from what is stored, without a network. */
 int fetch_catalogue_stored(const FetchOptions *opt, Catalogue **ret, Error *reterr);
 
-/* Streams an artifact's decoded bytes from offset on to sink, in order. Where a frame index exists (usr), each frame
- * was checked against its signed digest before sink sees it; small artifacts (uki, verity-sig) are checked as a whole
- * before sink sees them. want (may be NULL) is asked for each frame (offset, size, digest): false skips it, and it is
- * not downloaded. */
+/* Streams an artifact's decoded bytes to the sink, in order.
+ *
+ * usr: by its signed index, frame by frame; each frame was checked against its signed digest before the sink sees it.
+ * want (may be NULL) is asked for each frame: false skips it, and it is not downloaded. A transfer that breaks off goes
+ * on where it was, perhaps from another repository.
+ *
+ * uki, verity-sig: in pieces as they come; only success says that they were right. restart (may be NULL) tells that the
+ * pieces begin anew. */
 typedef struct FetchSink {
         bool (*want)(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata);
         int (*write)(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr);
+        int (*restart)(void *userdata, Error *reterr);
         void (*progress)(uint64_t downloaded, uint64_t total, void *userdata);
         void *userdata;
 } FetchSink;
