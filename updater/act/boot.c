@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <dirent.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "boot.h"
@@ -130,25 +131,50 @@ static int check_uki(const ReleaseDescription *d, const void *uki, size_t size, 
         return 0;
 }
 
-int boot_install(const Machine *m, const ReleaseDescription *d, const void *uki, size_t size, unsigned tries,
-                 Error *reterr) {
-        _cleanup_free_ char *name = xasprintf("%s_%s+%u-0.efi", d->product, d->version, tries),
-                            *temporary = xasprintf(TEMPORARY_PREFIX "%s_%s", d->product, d->version);
-        _cleanup_close_ int folder = -EBADF, fd = -EBADF;
-        int r;
+static char *temporary_name(const ReleaseDescription *d) {
+        return xasprintf(TEMPORARY_PREFIX "%s_%s", d->product, d->version);
+}
 
-        r = check_uki(d, uki, size, reterr);
-        if (r >= 0)
-                r = boot_check_space(m, size, reterr);
+int boot_create_temporary(const Machine *m, const ReleaseDescription *d, int *ret_fd, Error *reterr) {
+        _cleanup_free_ char *name = temporary_name(d);
+        _cleanup_close_ int folder = -EBADF;
+        int r, fd;
+
+        r = boot_check_space(m, d->artifacts[ARTIFACT_UKI].size, reterr);
         if (r >= 0)
                 r = open_entries(m, &folder, reterr);
         if (r < 0)
                 return r;
-        fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+        fd = openat(folder, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd < 0)
                 return error_errno(reterr, errno, "cannot write into %s/" ENTRIES_FOLDER, m->boot);
+        *ret_fd = fd;
+        return 0;
+}
+
+/* Mapped, not read: a kernel image is several times what this program takes otherwise. */
+static int check_file(const ReleaseDescription *d, int fd, uint64_t size, Error *reterr) {
+        void *data =
+                size > 0 && size <= SIZE_MAX ? mmap(NULL, (size_t) size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+        int r;
+
+        if (data == MAP_FAILED)
+                return error_errno(reterr, errno, "cannot look into the new kernel image");
+        r = check_uki(d, data, (size_t) size, reterr);
+        munmap(data, (size_t) size);
+        return r;
+}
+
+int boot_install(const Machine *m, const ReleaseDescription *d, int fd, uint64_t size, unsigned tries, Error *reterr) {
+        _cleanup_free_ char *name = xasprintf("%s_%s+%u-0.efi", d->product, d->version, tries),
+                            *temporary = temporary_name(d);
+        _cleanup_close_ int folder = -EBADF;
+        int r;
+
+        r = check_file(d, fd, size, reterr);
+        if (r >= 0)
+                r = open_entries(m, &folder, reterr);
         /* ORDER: all bytes are on the disk before the name by which they can start; then the name is. */
-        r = io_write_all(fd, uki, size, reterr);
         if (r >= 0)
                 r = io_sync_fd(fd, reterr);
         if (r >= 0)
@@ -157,9 +183,7 @@ int boot_install(const Machine *m, const ReleaseDescription *d, const void *uki,
                 r = io_rename_replace(folder, temporary, name, reterr);
         if (r >= 0)
                 r = io_sync_folder(folder, ".", reterr);
-        if (r < 0)
-                return r;
-        return 0;
+        return r < 0 ? r : 0;
 }
 
 /* ---- the boot loader's choice ---- */

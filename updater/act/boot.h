@@ -11,10 +11,11 @@
 int boot_retire(const Machine *m, const Slot *slot, Error *reterr);
 /* REFUSAL_NO_SPACE before the first byte. */
 int boot_check_space(const Machine *m, uint64_t uki_size, Error *reterr);
-/* Checks the UKI (PE, .cmdline's digest and usrhash= against the description, signature present), writes it as a
- * temporary, syncs, renames to PRODUCT_VERSION+TRIES-0.efi, syncs. ORDER: the rename is the switch. */
-int boot_install(const Machine *m, const ReleaseDescription *d, const void *uki, size_t size, unsigned tries,
-                 Error *reterr);
+/* A file on the ESP that no boot loader looks at, for the UKI to be written into. */
+int boot_create_temporary(const Machine *m, const ReleaseDescription *d, int *ret_fd, Error *reterr);
+/* Checks what was written (PE, .cmdline's digest and usrhash= against the description, signature present), syncs,
+ * renames to PRODUCT_VERSION+TRIES-0.efi, syncs. ORDER: the rename is the switch. */
+int boot_install(const Machine *m, const ReleaseDescription *d, int fd, uint64_t size, unsigned tries, Error *reterr);
 /* The entry that the boot loader starts by itself, for "revert": EFI variable LoaderEntryDefault, as a pattern that
  * counters do not change. NULL: its own choice again. */
 int boot_set_default(const Machine *m, const char *version, Error *reterr);

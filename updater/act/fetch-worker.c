@@ -168,7 +168,6 @@ static int send_offer(int fd, const TufMetadata *channel, const TufTarget *t, Er
 int fetch_judge_body(int fd, void *userdata, Error *reterr) {
         const PollJob *job = userdata;
         _cleanup_(tuf_client_freep) TufClient *client = NULL;
-        _cleanup_free_ char *text = NULL;
         const TufMetadata *channel = NULL;
         int r;
 
@@ -183,10 +182,7 @@ int fetch_judge_body(int fd, void *userdata, Error *reterr) {
         for (size_t i = 0; r >= 0 && i < channel->n_targets; i++)
                 if (endswith(channel->targets[i].path, "/" DESCRIPTION_TARGET_FILE) && channel->targets[i].custom)
                         r = send_offer(fd, channel, &channel->targets[i], reterr);
-        if (r < 0)
-                return r;
-        text = xasprintf("%" PRIi64, tuf_client_timestamp(client)->expires);
-        return message_send(fd, 'A', text, strlen(text), reterr);
+        return r;
 }
 
 /* ---- files ---- */

@@ -10,7 +10,6 @@
  *                    <- T ETAG                      of the timestamp that was accepted
  *                    <- C STATISTICS
  *     judge          <- F JSON                      an offer: description, sizes, digests
- *                    <- A SECONDS                   a time that has certainly been reached
  *     pull           R OFFSET SIZE ->               a range of the file
  *                    <- B BYTES                     a piece of it, or, of a pack, one decoded frame
  *                    <- Y                           the range is complete

@@ -171,9 +171,6 @@ static int serve_message(Worker *w, Stage *s, char type, const Buffer *message, 
                 return 0;
         case 'F':
                 return take_offer(s, message->data, message->size, reterr);
-        case 'A':
-                c->newest_time = strtoll(message->data, NULL, 10);
-                return 0;
         default:
                 return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker said something unknown");
         }

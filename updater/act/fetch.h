@@ -24,7 +24,6 @@ typedef struct FetchOptions {
 typedef struct Catalogue {
         Offer *offers; /* newest version first */
         size_t n_offers;
-        int64_t newest_time; /* a lower bound of the true time, from signed metadata */
         bool changed;
         size_t repository; /* which one answered */
         uint64_t requests, bytes;

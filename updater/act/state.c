@@ -106,7 +106,6 @@ json_t *state_to_json(const UpdaterState *s) {
         json_t *o = json_pack("{s:i}", "format", STATE_FORMAT), *bad = json_array();
 
         set_number(o, "epoch", (int64_t) s->epoch);
-        set_number(o, "newestTime", s->newest_time);
         if (s->pinned)
                 json_object_set_new(o, "pinned", json_true());
         set_string(o, "pin", s->pin);
@@ -209,7 +208,6 @@ static int state_from_json(const json_t *o, UpdaterState *s, Error *reterr) {
 
         json_take_u64(&r, "format", false, STATE_FORMAT, &format);
         json_take_u64(&r, "epoch", true, INT64_MAX, &s->epoch);
-        take_number(&r, "newestTime", &s->newest_time);
         json_take_bool(&r, "pinned", true, &s->pinned);
         json_take_string(&r, "pin", true, &s->pin);
         json_take_bool(&r, "reverted", true, &s->reverted);

@@ -27,8 +27,7 @@ typedef struct Trial {
 } Trial;
 
 typedef struct UpdaterState {
-        uint64_t epoch;      /* security floor: rises when a version was blessed */
-        int64_t newest_time; /* newest signed time ever seen: the clock is not believed below it */
+        uint64_t epoch; /* security floor: rises when a version was blessed */
         bool pinned;
         char *pin;     /* version; NULL with pinned: the running one */
         bool reverted; /* stay on the pinned version because a person went back */
