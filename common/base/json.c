@@ -184,6 +184,11 @@ int json_reader_end(JsonReader *r) {
         return 0;
 }
 
+int json_reader_end_open(JsonReader *r) {
+        r->seen = strv_free(r->seen);
+        return r->result;
+}
+
 json_t *json_from_strv(char *const *l) {
         json_t *array = json_array();
 

@@ -40,5 +40,7 @@ void json_take_array(JsonReader *r, const char *key, bool optional, size_t max, 
 void json_take_object(JsonReader *r, const char *key, bool optional, const json_t **ret);
 /* Members nobody took are refused; frees the reader's state; returns its result. */
 int json_reader_end(JsonReader *r);
+/* The same for formats that promise to let unknown members pass. */
+int json_reader_end_open(JsonReader *r);
 
 json_t *json_from_strv(char *const *l);

@@ -41,11 +41,18 @@ void crypto_take(unsigned char *der, int size, void **ret, size_t *ret_size);
 
 /* RSA of a size that firmware and kernel know; what: for the message. */
 int crypto_check_rsa(const EVP_PKEY *pkey, const char *what, Error *reterr);
+/* Whether a key is fit for what the caller wants to do with it. */
+typedef int (*KeyCheck)(const EVP_PKEY *pkey, const char *what, Error *reterr);
+int private_key_load_for(const char *path_or_uri, KeyCheck check, PrivateKey **ret, Error *reterr);
 /* Checks a raw RSA PKCS#1 v1.5 SHA-256 signature. */
 int crypto_verify_raw(const Certificate *c, const void *data, size_t size, const void *sig, size_t sig_size,
                       Error *reterr);
 
-int token_load_key(const char *uri, PrivateKey **ret, Error *reterr);
+/* Two new files that belong together: neither may exist yet. */
+int crypto_refuse_existing(const char *path, const char *other_path, Error *reterr);
+int crypto_write_new(const char *path, BIO *bio, mode_t mode, Error *reterr);
+
+int token_load_key(const char *uri, KeyCheck check, PrivateKey **ret, Error *reterr);
 void token_release(void *engine);
 
 /* SignedData with one signer around content (taken; a detached pkcs7-data if NULL); attributes are taken, NULL: none.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Keys and certificates: loading, naming, and the one raw signature that everything else is built around. Only RSA is
- * accepted, because firmware's Secure Boot and the kernel's root-hash check both know it and because its PKCS#1 v1.5
- * signatures are the same at every signing, which keeps releases reproducible. */
+ * accepted (but by private_key_load_for()), because firmware's Secure Boot and the kernel's root-hash check both know
+ * it and because its PKCS#1 v1.5 signatures are the same at every signing, which keeps releases reproducible. */
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -82,7 +82,7 @@ static int no_passphrase(char *buffer, int size, int writing, void *userdata) {
         return -1;
 }
 
-static int load_key_file(const char *path, PrivateKey **ret, Error *reterr) {
+static int load_key_file(const char *path, KeyCheck check, PrivateKey **ret, Error *reterr) {
         _cleanup_(private_key_freep) PrivateKey *k = xnew(PrivateKey, 1);
         _cleanup_(BIO_free_allp) BIO *bio = NULL;
         _cleanup_close_ int fd = -EBADF;
@@ -113,7 +113,7 @@ static int load_key_file(const char *path, PrivateKey **ret, Error *reterr) {
                 crypto_error(reterr, EKEYREJECTED, REFUSAL_KEY, "%s is not a private key in PEM form", path);
                 return error_hint(reterr, "it should begin with -----BEGIN PRIVATE KEY-----");
         }
-        r = crypto_check_rsa(k->pkey, path, reterr);
+        r = check(k->pkey, path, reterr);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(k);
@@ -140,9 +140,7 @@ Certificate *certificate_free(Certificate *c) {
 }
 
 int private_key_load(const char *path_or_uri, PrivateKey **ret, Error *reterr) {
-        if (startswith(path_or_uri, "pkcs11:"))
-                return token_load_key(path_or_uri, ret, reterr);
-        return load_key_file(path_or_uri, ret, reterr);
+        return private_key_load_for(path_or_uri, crypto_check_rsa, ret, reterr);
 }
 
 int certificate_load(const char *path, Certificate **ret, Error *reterr) {
@@ -253,6 +251,12 @@ bool certificate_matches_key(const Certificate *c, const PrivateKey *k) {
 
         ERR_clear_error();
         return same;
+}
+
+int private_key_load_for(const char *path_or_uri, KeyCheck check, PrivateKey **ret, Error *reterr) {
+        if (startswith(path_or_uri, "pkcs11:"))
+                return token_load_key(path_or_uri, check, ret, reterr);
+        return load_key_file(path_or_uri, check, ret, reterr);
 }
 
 int crypto_verify_raw(const Certificate *c, const void *data, size_t size, const void *sig, size_t sig_size,

@@ -57,7 +57,7 @@ static X509 *make_certificate(EVP_PKEY *pkey, const char *common_name, bool deve
 }
 
 /* A name that never existed with other content: written beside, then renamed without replacing. */
-static int write_new(const char *path, BIO *bio, mode_t mode, Error *reterr) {
+int crypto_write_new(const char *path, BIO *bio, mode_t mode, Error *reterr) {
         _cleanup_free_ char *folder = path_dirname(path), *temporary = NULL;
         char *data;
         long n = BIO_get_mem_data(bio, &data);
@@ -76,10 +76,8 @@ static int write_new(const char *path, BIO *bio, mode_t mode, Error *reterr) {
         return 0;
 }
 
-static int refuse_existing(const char *key_path, const char *certificate_path, Error *reterr) {
-        const char *existing = io_exists(AT_FDCWD, key_path)           ? key_path
-                               : io_exists(AT_FDCWD, certificate_path) ? certificate_path
-                                                                       : NULL;
+int crypto_refuse_existing(const char *path, const char *other_path, Error *reterr) {
+        const char *existing = io_exists(AT_FDCWD, path) ? path : io_exists(AT_FDCWD, other_path) ? other_path : NULL;
 
         if (!existing)
                 return 0;
@@ -100,7 +98,7 @@ int crypto_generate_pair(const char *folder, const char *name, const char *commo
             strlen(common_name) > 64)
                 return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,
                                  "cannot make an RSA-%u key named \"%s\" for %u days", bits, common_name, days);
-        r = refuse_existing(key_path, certificate_path, reterr);
+        r = crypto_refuse_existing(key_path, certificate_path, reterr);
         if (r < 0)
                 return r;
         crypto_must(key_bio && certificate_bio);
@@ -111,8 +109,8 @@ int crypto_generate_pair(const char *folder, const char *name, const char *commo
         x = make_certificate(pkey, common_name, development, days);
         crypto_must(PEM_write_bio_PKCS8PrivateKey(key_bio, pkey, NULL, NULL, 0, NULL, NULL) == 1 &&
                     PEM_write_bio_X509(certificate_bio, x) == 1);
-        r = write_new(key_path, key_bio, 0600, reterr);
+        r = crypto_write_new(key_path, key_bio, 0600, reterr);
         if (r < 0)
                 return r;
-        return write_new(certificate_path, certificate_bio, 0644, reterr);
+        return crypto_write_new(certificate_path, certificate_bio, 0644, reterr);
 }

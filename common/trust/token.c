@@ -140,7 +140,7 @@ void token_release(void *engine) {
         ENGINE_free(engine);
 }
 
-int token_load_key(const char *uri, PrivateKey **ret, Error *reterr) {
+int token_load_key(const char *uri, KeyCheck check, PrivateKey **ret, Error *reterr) {
         _cleanup_(token_uri_done) TokenUri u = {};
         _cleanup_(private_key_freep) PrivateKey *k = xnew(PrivateKey, 1);
         ENGINE *engine = NULL;
@@ -163,7 +163,7 @@ int token_load_key(const char *uri, PrivateKey **ret, Error *reterr) {
                                   "is the token plugged in, the PIN right ($SEALAB_PIN, pin-source=), the "
                                   "module named (module-path=)? pkcs11-tool --list-objects shows what is there");
         }
-        r = crypto_check_rsa(k->pkey, u.uri, reterr);
+        r = check(k->pkey, u.uri, reterr);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(k);
