@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "boot.h"
+#include "io.h"
+#include "listeners.h"
+#include "log.h"
+#include "slot.h"
+#include "state.h"
+#include "update.h"
+
+#define SIGNATURE_MAX (UINT64_C(1) << 20)
+
+static void report(const UpdateContext *c, const char *step, uint64_t done, uint64_t total) {
+        if (c->progress)
+                c->progress(step, done, total, c->userdata);
+}
+
+/* ---- one at a time ---- */
+
+static int lock_state(const UpdateContext *c, int *ret_fd, Error *reterr) {
+        _cleanup_free_ char *path = path_join(c->state_folder, "lock");
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = io_mkdir_parents(AT_FDCWD, c->state_folder, 0755, reterr);
+        if (r < 0)
+                return r;
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return error_errno(reterr, errno, "cannot open %s", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return error_set(reterr, EBUSY, REFUSAL_BUSY, "another job of the updater is under way");
+        *ret_fd = fd;
+        fd = -EBADF;
+        return 0;
+}
+
+static int load_state(const UpdateContext *c, UpdaterState **ret, Error *reterr) {
+        bool damaged = false;
+        int r = state_load(c->state_folder, ret, &damaged, reterr);
+
+        if (r >= 0 && damaged)
+                log_warning(
+                        "%s/state.json was damaged and has been set aside: pins and known bad versions are forgotten",
+                        c->state_folder);
+        return r;
+}
+
+/* ---- what is on offer ---- */
+
+/* The system is younger than the image it runs from: a clock before that is wrong, and expiry is judged from there. */
+static int64_t trusted_now(const UpdateContext *c) {
+        _cleanup_free_ char *path = path_join(c->paths.root ?: "/", "usr/lib/os-release");
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                return c->now;
+        return MAX(c->now, (int64_t) st.st_mtim.tv_sec);
+}
+
+static FetchOptions fetch_options(const UpdateContext *c, const UpdaterState *s) {
+        const UpdaterSettings *o = c->settings;
+
+        return (FetchOptions){ .repositories = c->repositories ?: o->repositories,
+                               .first = c->repositories ? 0 : s->mirror,
+                               .http = { .proxy = o->proxy,
+                                         .ca_file = o->ca_certificate,
+                                         .client_certificate = o->client_certificate,
+                                         .client_key = o->client_key,
+                                         .rate_limit = o->rate_limit },
+                               .state_folder = c->state_folder,
+                               .trust_anchor = c->trust_anchor,
+                               .channel = o->channel,
+                               .etag = c->repositories ? NULL : s->timestamp_etag,
+                               .now = trusted_now(c) };
+}
+
+static void set_text(char **target, const char *value) {
+        char *copy = xstrdup(value);
+
+        free(*target);
+        *target = copy;
+}
+
+static void note_result(UpdaterState *s, const UpdateContext *c, const Error *e) {
+        s->last_check = c->now;
+        set_text(&s->last_result, e ? refusal_name(e->id) : NULL);
+        set_text(&s->last_message, e ? e->message : NULL);
+        if (!e)
+                s->last_success = c->now;
+}
+
+static int poll(const UpdateContext *c, UpdaterState *s, Catalogue **ret, Error *reterr) {
+        FetchOptions o = fetch_options(c, s);
+        _cleanup_error_ Error e = {};
+        int r;
+
+        report(c, "poll", 0, 0);
+        r = fetch_catalogue(&o, ret, &e);
+        note_result(s, c, r < 0 ? &e : NULL);
+        if (r >= 0 && !c->repositories) {
+                s->mirror = (*ret)->repository;
+                if ((*ret)->etag)
+                        set_text(&s->timestamp_etag, (*ret)->etag);
+        }
+        if (r < 0) {
+                /* Not being able to note that it failed is less than that it failed. */
+                (void) state_save(c->state_folder, s, NULL);
+                return error_move(reterr, &e);
+        }
+        return 0;
+}
+
+static int prepare(const UpdateContext *c, const PlanRequest *request, UpdaterState *s, Catalogue **ret_catalogue,
+                   Plan **ret_plan, Machine **ret_machine, Error *reterr) {
+        _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
+        _cleanup_(machine_freep) Machine *m = NULL;
+        Plan *plan;
+        int r;
+
+        r = machine_read(&c->paths, &m, reterr);
+        if (r >= 0)
+                r = poll(c, s, &catalogue, reterr);
+        if (r < 0)
+                return r;
+        plan = plan_make(m, catalogue->offers, catalogue->n_offers, s, request, SEALAB_VERSION, trusted_now(c));
+        set_text(&s->available, plan->outcome == PLAN_UPDATE ? plan->offer->description->version : NULL);
+        s->available_bytes = plan->outcome == PLAN_UPDATE ? plan->download : 0;
+        r = state_save(c->state_folder, s, reterr);
+        if (r < 0) {
+                plan_free(plan);
+                return r;
+        }
+        *ret_catalogue = TAKE_PTR(catalogue);
+        *ret_plan = plan;
+        *ret_machine = TAKE_PTR(m);
+        return 0;
+}
+
+int update_check(const UpdateContext *c, const PlanRequest *request, Catalogue **ret_catalogue, Plan **ret_plan,
+                 Machine **ret_machine, Error *reterr) {
+        _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_close_ int lock = -EBADF;
+        int r;
+
+        r = lock_state(c, &lock, reterr);
+        if (r >= 0)
+                r = load_state(c, &s, reterr);
+        if (r < 0)
+                return r;
+        return prepare(c, request, s, ret_catalogue, ret_plan, ret_machine, reterr);
+}
+
+/* ---- doing it ---- */
+
+typedef struct Run {
+        const UpdateContext *context;
+        const Plan *plan;
+        const Machine *machine;
+        UpdaterState *state;
+        FetchOptions fetch;
+        SlotWriter *writer;
+        int boot_fd;
+        uint64_t boot_written, downloaded;
+} Run;
+
+static void run_done(Run *r) {
+        slot_writer_free(r->writer);
+        safe_close(r->boot_fd);
+}
+
+static const ReleaseDescription *description(const Run *r) {
+        return r->plan->offer->description;
+}
+
+static const Slot *target(const Run *r) {
+        return &r->machine->slots[r->plan->slot];
+}
+
+static bool frame_is_wanted(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata) {
+        Run *r = userdata;
+
+        return !slot_writer_has(r->writer, offset, size, sha256);
+}
+
+static int write_frame(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
+        Run *r = userdata;
+
+        return slot_writer_write(r->writer, offset, data, size, reterr);
+}
+
+static void download_progress(uint64_t done, uint64_t total, void *userdata) {
+        Run *r = userdata;
+
+        report(r->context, "download", done, total);
+}
+
+static int collect(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
+        Buffer *b = userdata;
+
+        if (size > SIGNATURE_MAX - MIN(b->size, SIGNATURE_MAX))
+                return error_set(reterr, EMSGSIZE, REFUSAL_TOO_LARGE, "the signature of the root hash is too large");
+        buffer_append(b, data, size);
+        return 0;
+}
+
+static int collect_anew(void *userdata, Error *reterr) {
+        ((Buffer *) userdata)->size = 0;
+        return 0;
+}
+
+static int step_write(Run *run, Error *reterr) {
+        FetchSink usr = {
+                .want = frame_is_wanted, .write = write_frame, .progress = download_progress, .userdata = run
+        };
+        _cleanup_buffer_ Buffer signature = {};
+        FetchSink small = { .write = collect, .restart = collect_anew, .userdata = &signature };
+        uint64_t n = 0;
+        int r;
+
+        r = slot_writer_open(run->machine->disk, target(run), description(run), &run->writer, reterr);
+        if (r >= 0 && description(run)->artifacts[ARTIFACT_VERITY_SIG].present) {
+                r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_VERITY_SIG, &small, &n, reterr);
+                run->downloaded += n;
+        }
+        if (r >= 0) {
+                r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_USR, &usr, &n, reterr);
+                run->downloaded += n;
+        }
+        if (r < 0)
+                return r;
+        report(run->context, "hash-tree", 0, 0);
+        return slot_writer_finish(run->writer, signature.data, signature.size, reterr);
+}
+
+static void verify_progress(uint64_t done, uint64_t total, void *userdata) {
+        Run *r = userdata;
+
+        report(r->context, "verify", done, total);
+}
+
+static int step_verify(Run *run, Error *reterr) {
+        run->writer = slot_writer_free(run->writer);
+        return slot_verify(run->machine->disk, target(run), &description(run)->root_hash,
+                           description(run)->artifacts[ARTIFACT_USR].size, verify_progress, run, reterr);
+}
+
+static int write_boot(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
+        Run *r = userdata;
+
+        r->boot_written = offset + size;
+        return io_pwrite_all(r->boot_fd, data, size, offset, reterr);
+}
+
+static int restart_boot(void *userdata, Error *reterr) {
+        Run *r = userdata;
+
+        r->boot_fd = safe_close(r->boot_fd);
+        r->boot_written = 0;
+        return boot_create_temporary(r->machine, description(r), &r->boot_fd, reterr);
+}
+
+/* ORDER: the trial is on record before the entry exists, so that whatever starts next is known for what it is. */
+static int step_switch(Run *run, Error *reterr) {
+        FetchSink sink = {
+                .write = write_boot, .restart = restart_boot, .progress = download_progress, .userdata = run
+        };
+        const ReleaseDescription *d = description(run);
+        Trial trial = { .version = d->version,
+                        .from_version = run->machine->version,
+                        .root_hash = d->root_hash,
+                        .from_root_hash = run->machine->running,
+                        .epoch = d->epoch,
+                        .when = run->context->now };
+        uint64_t n = 0;
+        int r;
+
+        r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_UKI, &sink, &n, reterr);
+        if (r < 0)
+                return r;
+        run->downloaded += n;
+        state_set_trial(run->state, &trial);
+        r = state_save(run->context->state_folder, run->state, reterr);
+        if (r < 0)
+                return r;
+        return boot_install(run->machine, d, run->boot_fd, run->boot_written, (unsigned) run->context->settings->tries,
+                            reterr);
+}
+
+static const char *debian_architecture(const Machine *m) {
+        return streq(m->architecture, "arm64") ? "arm64" : "amd64";
+}
+
+static int retag(Run *run, bool empty, Error *reterr) {
+        const ReleaseDescription *d = description(run);
+
+        return slot_retag(run->machine->disk, target(run), debian_architecture(run->machine), d->product, d->version,
+                          empty ? NULL : &d->root_hash, reterr);
+}
+
+static int do_stamps(const UpdateContext *c, const char *version, Error *reterr) {
+        int r = boot_remove_stamps(c->paths.root ?: "/", reterr);
+
+        if (r >= 0 && !c->paths.root)
+                listeners_notify(NULL, version);
+        return r;
+}
+
+static int do_step(Run *run, StepKind step, Error *reterr) {
+        report(run->context, step_kind_name(step), 0, 0);
+        switch (step) {
+        case STEP_RETIRE_ENTRY:
+                return boot_retire(run->machine, target(run), reterr);
+        case STEP_MARK_EMPTY:
+                return retag(run, /* empty= */ true, reterr);
+        case STEP_WRITE:
+                return step_write(run, reterr);
+        case STEP_VERIFY:
+                return step_verify(run, reterr);
+        case STEP_RETAG:
+                return retag(run, /* empty= */ false, reterr);
+        case STEP_SWITCH:
+                return step_switch(run, reterr);
+        case STEP_STAMPS:
+                return do_stamps(run->context, description(run)->version, reterr);
+        default:
+                return error_set(reterr, EINVAL, REFUSAL_SYSTEM, "a plan with a step that is unknown");
+        }
+}
+
+static int record(const UpdateContext *c, const char *action, const char *from, const char *to, const char *result,
+                  const char *message, uint64_t bytes, int64_t began, Error *reterr) {
+        HistoryEntry e = { .when = c->now,
+                           .duration_sec = (uint64_t) MAX(time(NULL) - began, 0),
+                           .bytes = bytes,
+                           .action = (char *) action,
+                           .from = (char *) from,
+                           .to = (char *) to,
+                           .result = (char *) result,
+                           .message = (char *) message };
+
+        return history_append(c->state_folder, &e, reterr);
+}
+
+static int execute(const UpdateContext *c, const Plan *plan, const Machine *m, UpdaterState *s, Error *reterr) {
+        _cleanup_(run_done) Run run = { .context = c, .plan = plan, .machine = m, .state = s, .boot_fd = -EBADF };
+        int64_t began = time(NULL);
+        _cleanup_error_ Error e = {};
+        int r = 0;
+
+        run.fetch = fetch_options(c, s);
+        for (size_t i = 0; r >= 0 && i < plan->n_steps; i++) {
+                r = do_step(&run, plan->steps[i], &e);
+                if (r < 0)
+                        error_prefix(&e, "%s", step_kind_name(plan->steps[i]));
+        }
+        if (r < 0) {
+                set_text(&s->last_result, refusal_name(e.id));
+                set_text(&s->last_message, e.message);
+                (void) state_save(c->state_folder, s, NULL);
+                (void) record(c, "update", m->version, description(&run)->version, refusal_name(e.id), e.message,
+                              run.downloaded, began, NULL);
+                return error_move(reterr, &e);
+        }
+        set_text(&s->available, NULL);
+        s->available_bytes = 0;
+        r = state_save(c->state_folder, s, reterr);
+        if (r < 0)
+                return r;
+        return record(c, "update", m->version, description(&run)->version, "done", NULL, run.downloaded, began, reterr);
+}
+
+int update_run(const UpdateContext *c, const PlanRequest *request, char **ret_message, Error *reterr) {
+        _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        _cleanup_close_ int lock = -EBADF;
+        int r;
+
+        r = lock_state(c, &lock, reterr);
+        if (r >= 0)
+                r = load_state(c, &s, reterr);
+        if (r >= 0)
+                r = prepare(c, request, s, &catalogue, &plan, &m, reterr);
+        if (r < 0)
+                return r;
+        if (plan->outcome == PLAN_REFUSED) {
+                set_text(&s->last_result, refusal_name(plan->refusal));
+                set_text(&s->last_message, plan->reason);
+                (void) state_save(c->state_folder, s, NULL);
+                return error_set(reterr, EPERM, plan->refusal, "%s", plan->reason);
+        }
+        if (plan->outcome != PLAN_UPDATE) {
+                *ret_message = xstrdup(plan->reason);
+                return 1;
+        }
+        r = execute(c, plan, m, s, reterr);
+        if (r < 0)
+                return r;
+        *ret_message = xasprintf("%s is installed and starts with the next restart", plan->offer->description->version);
+        return 0;
+}
+
+/* ---- staying and going back ---- */
+
+int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
+        PlanRequest request = { .revert = true, .by_person = true };
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        _cleanup_close_ int lock = -EBADF;
+        const char *version;
+        int r;
+
+        r = lock_state(c, &lock, reterr);
+        if (r >= 0)
+                r = load_state(c, &s, reterr);
+        if (r >= 0)
+                r = machine_read(&c->paths, &m, reterr);
+        if (r < 0)
+                return r;
+        plan = plan_make(m, NULL, 0, s, &request, SEALAB_VERSION, c->now);
+        if (plan->outcome != PLAN_UPDATE)
+                return error_set(reterr, ENOENT, plan->refusal, "%s", plan->reason);
+        version = m->slots[plan->slot].version;
+        /* ORDER: pinned first. Going back without staying there would be undone by the next night. */
+        s->pinned = true;
+        s->reverted = true;
+        set_text(&s->pin, version);
+        r = state_save(c->state_folder, s, reterr);
+        if (r >= 0)
+                r = boot_set_default(m, version, reterr);
+        if (r >= 0)
+                r = do_stamps(c, version, reterr);
+        if (r >= 0)
+                r = record(c, "revert", m->version, version, "done", NULL, 0, time(NULL), reterr);
+        if (r < 0)
+                return r;
+        *ret_version = xstrdup(version);
+        return 0;
+}
+
+static int change_pin(const UpdateContext *c, bool pinned, const char *version, Error *reterr) {
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_close_ int lock = -EBADF;
+        bool was_reverted;
+        int r;
+
+        r = lock_state(c, &lock, reterr);
+        if (r >= 0)
+                r = load_state(c, &s, reterr);
+        if (r >= 0)
+                r = machine_read(&c->paths, &m, reterr);
+        if (r < 0)
+                return r;
+        was_reverted = s->reverted;
+        s->pinned = pinned;
+        s->reverted = false;
+        set_text(&s->pin, pinned ? version ?: m->version : NULL);
+        r = state_save(c->state_folder, s, reterr);
+        if (r >= 0 && was_reverted)
+                r = boot_set_default(m, NULL, reterr);
+        if (r >= 0)
+                r = record(c, pinned ? "pin" : "unpin", m->version, s->pin, "done", NULL, 0, time(NULL), reterr);
+        return r;
+}
+
+int update_pin(const UpdateContext *c, const char *version, Error *reterr) {
+        return change_pin(c, true, version, reterr);
+}
+
+int update_unpin(const UpdateContext *c, Error *reterr) {
+        return change_pin(c, false, NULL, reterr);
+}
+
+/* ---- looking ---- */
+
+static void plain_progress(uint64_t done, uint64_t total, void *userdata) {
+        const UpdateContext *c = userdata;
+
+        report(c, "verify", done, total);
+}
+
+int update_verify(const UpdateContext *c, bool all, json_t **ret, Error *reterr) {
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_json_ json_t *list = json_array();
+        _cleanup_error_ Error first = {};
+        int r;
+
+        r = machine_read(&c->paths, &m, reterr);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < m->n_slots; i++) {
+                const Slot *slot = &m->slots[i];
+                _cleanup_error_ Error e = {};
+                uint64_t size = 0;
+                json_t *o;
+
+                if (!slot->has_root_hash || (!all && !slot->running))
+                        continue;
+                r = slot_data_size(m->disk, slot, &size, &e);
+                if (r >= 0)
+                        r = slot_verify(m->disk, slot, &slot->root_hash, size, plain_progress, (void *) c, &e);
+                o = json_pack("{s:s, s:b, s:b}", "version", slot->version ?: "", "running", slot->running, "good",
+                              r >= 0);
+                if (r < 0)
+                        json_object_set_new(o, "message", json_string(e.message));
+                json_array_append_new(list, o);
+                if (r < 0 && first.id == REFUSAL_NONE)
+                        error_move(&first, &e);
+        }
+        *ret = TAKE_PTR(list);
+        return first.id == REFUSAL_NONE ? 0 : error_move(reterr, &first);
+}
+
+int update_settle(const UpdateContext *c, char **ret_message, Error *reterr) {
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_free_ char *reason = NULL, *message = NULL;
+        _cleanup_close_ int lock = -EBADF;
+        const char *result = NULL;
+        TrialVerdict verdict;
+        int r;
+
+        r = lock_state(c, &lock, reterr);
+        if (r >= 0)
+                r = load_state(c, &s, reterr);
+        if (r >= 0)
+                r = machine_read(&c->paths, &m, reterr);
+        if (r < 0)
+                return r;
+        verdict = boot_judge(m, s->trial);
+        if (verdict == TRIAL_NONE || verdict == TRIAL_RUNNING)
+                return 0;
+        if (verdict == TRIAL_BLESSED) {
+                s->epoch = MAX(s->epoch, s->trial->epoch);
+                result = "blessed";
+                message = xasprintf("%s was updated to %s", m->product, s->trial->version);
+        } else {
+                reason = boot_explain_failure(m, s->trial);
+                state_add_bad(s, s->trial->version, &s->trial->root_hash, reason, c->now);
+                result = "fell-back";
+                message = xasprintf("the update to %s failed; this is %s again. %s", s->trial->version, m->version,
+                                    reason);
+        }
+        /* ORDER: history first. A cut between the two writes the line twice, which is better than never. */
+        r = record(c, "boot", s->trial->from_version, s->trial->version, result, reason, 0, time(NULL), reterr);
+        state_set_trial(s, NULL);
+        if (r >= 0)
+                r = state_save(c->state_folder, s, reterr);
+        if (r >= 0 && ret_message)
+                *ret_message = TAKE_PTR(message);
+        return r;
+}
+
+int update_status(const UpdateContext *c, json_t **ret, Error *reterr) {
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_json_ json_t *o = NULL;
+        const BootEntry *e;
+        int r;
+
+        r = machine_read(&c->paths, &m, reterr);
+        if (r >= 0)
+                r = load_state(c, &s, reterr);
+        if (r < 0)
+                return r;
+        o = machine_to_json(m);
+        json_object_set_new(o, "channel", json_string(c->settings->channel));
+        json_object_set_new(o, "repositories", json_from_strv(c->settings->repositories));
+        json_object_set_new(o, "automatic", json_boolean(c->settings->automatic));
+        e = s->trial ? machine_entry_of_root_hash(m, &s->trial->root_hash) : NULL;
+        json_object_set_new(
+                o, "restartNeeded",
+                json_boolean(e && !sha256_equal(&s->trial->root_hash, &m->running) && e->counted && e->left > 0));
+        json_object_set_new(o, "state", state_to_json(s));
+        *ret = TAKE_PTR(o);
+        return 0;
+}
