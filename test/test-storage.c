@@ -13,6 +13,7 @@
 
 #include "hash.h"
 #include "io.h"
+#include "s3.h"
 #include "storage.h"
 
 typedef struct Fixture {
@@ -429,6 +430,109 @@ static void wrong_places_are_refused(void **state) {
         }
 }
 
+/* ---- buckets: what needs no server --------------------------------------------------------------------------------
+ */
+
+static void wrong_buckets_are_refused(void **state) {
+        static const struct {
+                const char *place;
+                Refusal id;
+        } places[] = {
+                { "s3://", REFUSAL_BAD_VALUE },
+                { "s3:///prefix", REFUSAL_BAD_VALUE },
+                { "s3://bucket/../other", REFUSAL_BAD_VALUE },
+                { "s3://bucket//other", REFUSAL_BAD_VALUE },
+                { "s3://bucket/a?versions", REFUSAL_BAD_VALUE },
+                { "https:///bucket/prefix", REFUSAL_BAD_VALUE },
+                { "https://name:password@host/bucket", REFUSAL_BAD_VALUE },
+                { "https://host/bucket/%2e%2e", REFUSAL_BAD_VALUE },
+                { "https://host/bucket\r\nx-amz-acl: public", REFUSAL_BAD_VALUE },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(places); i++) {
+                _cleanup_(storage_freep) Storage *s = NULL;
+                _cleanup_error_ Error e = {};
+
+                assert_true(storage_open(places[i].place, false, &s, &e) < 0);
+                assert_int_equal(e.id, places[i].id);
+        }
+}
+
+static void without_credentials_nothing_is_sent(void **state) {
+        Fixture *f = *state;
+        _cleanup_(storage_freep) Storage *s = NULL;
+        _cleanup_close_ int fd = make_source(f, 10, 0);
+        _cleanup_error_ Error e = {};
+
+        unsetenv("AWS_ACCESS_KEY_ID");
+        unsetenv("AWS_SECRET_ACCESS_KEY");
+        assert_int_equal(storage_open("https://127.0.0.1:1/bucket/prefix", false, &s, &e), 0);
+        assert_int_equal(storage_write(s, "name", "x", 1, STORAGE_SHORT, &e), -EACCES);
+        assert_int_equal(e.id, REFUSAL_KEY);
+        assert_int_equal(storage_upload(s, "name", fd, 10, NULL, &e), -EACCES);
+        assert_int_equal(storage_remove(s, "name", &e), -EACCES);
+        assert_int_equal(storage_lock(s, &e), -EACCES);
+        assert_int_equal(e.id, REFUSAL_KEY);
+}
+
+static void one_half_of_the_credentials_is_refused(void **state) {
+        _cleanup_(storage_freep) Storage *s = NULL;
+        _cleanup_error_ Error e = {};
+
+        setenv("AWS_ACCESS_KEY_ID", "id", 1);
+        unsetenv("AWS_SECRET_ACCESS_KEY");
+        assert_int_equal(storage_open("s3://bucket", false, &s, &e), -EINVAL);
+        assert_int_equal(e.id, REFUSAL_KEY);
+        setenv("AWS_SECRET_ACCESS_KEY", "se\ncret", 1);
+        assert_int_equal(storage_open("s3://bucket", false, &s, &e), -EINVAL);
+        assert_int_equal(e.id, REFUSAL_KEY);
+        assert_null(strstr(e.message, "cret"));
+        unsetenv("AWS_ACCESS_KEY_ID");
+        unsetenv("AWS_SECRET_ACCESS_KEY");
+}
+
+static void note_element(const char *path, const char *text, void *userdata) {
+        buffer_printf(userdata, "%s=%s;", path, text);
+}
+
+static void answers_are_read_with_limits(void **state) {
+        static const char *const bad[] = {
+                "",
+                "no xml",
+                "<a><b></a></b>",
+                "<a>",
+                "<!DOCTYPE a [<!ENTITY b \"bb\">]><a>&b;</a>",
+                "<!DOCTYPE a><a/>",
+                "<a>&unknown;</a>",
+                "<a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a>",
+        };
+        _cleanup_buffer_ Buffer b = {}, large = {};
+        _cleanup_error_ Error e = {};
+        const char *good = "<?xml version=\"1.0\"?><a xmlns=\"http://x/\"><b>1 &amp; 2</b><c><d>&#252;</d></c><e/></a>";
+
+        assert_int_equal(s3_xml_parse(good, strlen(good), note_element, &b, &e), 0);
+        assert_non_null(startswith(b.data, "a/b=1 & 2;a/c/d=\xc3\xbc;a/c="));
+        assert_non_null(strstr(b.data, ";a/e=;a="));
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                error_done(&e);
+                assert_true(s3_xml_parse(bad[i], strlen(bad[i]), note_element, &b, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_BAD_FORMAT);
+        }
+        buffer_puts(&large, "<a>");
+        for (size_t i = 0; i < 70000; i++)
+                buffer_puts(&large, "x");
+        buffer_puts(&large, "</a>");
+        assert_true(s3_xml_parse(large.data, large.size, note_element, &b, &e) < 0);
+        assert_int_equal(e.id, REFUSAL_BAD_FORMAT);
+}
+
+static void names_are_encoded_as_signers_do(void **state) {
+        _cleanup_free_ char *path = s3_encode("a/B-9._~+ %\xc3\xbc=", true), *value = s3_encode("a/b", false);
+
+        assert_string_equal(path, "a/B-9._~%2B%20%25%C3%BC%3D");
+        assert_string_equal(value, "a%2Fb");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -448,6 +552,11 @@ int main(void) {
                 TEST(the_lock_of_a_killed_publisher_is_gone),
                 TEST(a_folder_has_a_url),
                 TEST(wrong_places_are_refused),
+                TEST(wrong_buckets_are_refused),
+                TEST(without_credentials_nothing_is_sent),
+                TEST(one_half_of_the_credentials_is_refused),
+                TEST(answers_are_read_with_limits),
+                TEST(names_are_encoded_as_signers_do),
         };
 
         return cmocka_run_group_tests_name("storage", tests, NULL, NULL);

@@ -248,9 +248,10 @@ static void add_header(Exchange *x, const char *header) {
 }
 
 /* Libcurl's signer has known weaknesses, and what avoids them is done here: up to 8.13 it signs paths and queries as
- * they stand (so they are made canonical: s3_encode(), queries sorted, "=" behind each name); it signs the payload only
- * if it is in memory (so its hash is given in x-amz-content-sha256, which it then uses); it signs the headers that it
- * is given and no others, in the order of their whole lines (none of ours begins like another). */
+ * they stand (so they are made canonical: s3_encode(), queries sorted, "=" behind each name); from 8.14 on it refuses
+ * CURLOPT_PATH_AS_IS; it signs the payload only if it is in memory (so its hash is given in x-amz-content-sha256, which
+ * it then uses); it signs the headers that it is given and no others, in the order of their whole lines (none of ours
+ * begins like another). */
 static int sign(Exchange *x, Error *reterr) {
         const S3Request *q = x->request;
         _cleanup_free_ char *hex = NULL, *header = NULL, *scope = NULL, *token = NULL;
@@ -332,7 +333,6 @@ static int exchange(Exchange *x, CURLcode *ret_code, Error *reterr) {
         if (r < 0)
                 return r;
         curl_easy_setopt(easy, CURLOPT_URL, url);
-        curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, "sealab/" SEALAB_VERSION);
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
