@@ -7,6 +7,7 @@
 
 #include "fetch.h"
 #include "plan.h"
+#include "settings.h"
 
 typedef struct UpdateContext {
         MachinePaths paths;

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <getopt.h>
+#include <time.h>
+
+#include "io.h"
+#include "job.h"
+#include "log.h"
+#include "settings.h"
+#include "state.h"
+#include "update.h"
+
+#define STATE_FOLDER "/var/lib/sealab"
+#define TRUST_ANCHOR "/usr/lib/sealab/root.json"
+#define PROGRESS_INTERVAL_MSEC 100
+
+static const char *const kind_names[_JOB_KIND_MAX] = {
+        [JOB_CHECK] = "check",     [JOB_UPDATE] = "update", [JOB_REVERT] = "revert", [JOB_PIN] = "pin",
+        [JOB_UNPIN] = "unpin",     [JOB_VERIFY] = "verify", [JOB_SETTLE] = "settle", [JOB_STATUS] = "status",
+        [JOB_HISTORY] = "history", [JOB_LIST] = "list",     [JOB_CONFIG] = "config",
+};
+
+const char *job_kind_name(JobKind kind) {
+        return kind < _JOB_KIND_MAX ? kind_names[kind] : "unknown";
+}
+
+JobKind job_kind_from_name(const char *name) {
+        for (JobKind k = 0; k < _JOB_KIND_MAX; k++)
+                if (streq(kind_names[k], name))
+                        return k;
+        return _JOB_KIND_MAX;
+}
+
+typedef struct Job {
+        JobKind kind;
+        const char *version;
+        bool all, by_person;
+        char **repositories;
+        Sha256 running;
+        UpdateContext context;
+        UpdaterSettings *settings;
+        int64_t last_progress; /* monotonic, milliseconds */
+        const char *last_step;
+} Job;
+
+static void job_done(Job *j) {
+        strv_free(j->repositories);
+        settings_free(j->settings);
+}
+
+/* ---- output ---- */
+
+static void print_line(json_t *o) {
+        _cleanup_free_ char *line = json_format_line(o);
+
+        puts(line);
+        fflush(stdout);
+        json_decref(o);
+}
+
+static int64_t monotonic_msec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void print_progress(const char *step, uint64_t done, uint64_t total, void *userdata) {
+        Job *j = userdata;
+        int64_t now = monotonic_msec();
+
+        if (j->last_step && streq(j->last_step, step) && done < total &&
+            now - j->last_progress < PROGRESS_INTERVAL_MSEC)
+                return;
+        j->last_progress = now;
+        j->last_step = step;
+        print_line(json_pack("{s:s, s:I, s:I}", "step", step, "done", (json_int_t) done, "total", (json_int_t) total));
+}
+
+static int print_failure(const Error *e) {
+        json_t *o = json_pack("{s:s, s:s}", "result", refusal_name(e->id), "message", e->message ?: "failed");
+
+        if (e->hint)
+                json_object_set_new(o, "hint", json_string(e->hint));
+        print_line(o);
+        return refusal_exit_status(e->id);
+}
+
+static void print_success(bool nothing, const char *message, json_t *data) {
+        json_t *o = json_pack("{s:s}", "result", nothing ? "nothing" : "done");
+
+        if (message)
+                json_object_set_new(o, "message", json_string(message));
+        if (data)
+                json_object_set_new(o, "data", data);
+        print_line(o);
+}
+
+/* ---- kinds ---- */
+
+static PlanRequest request(const Job *j) {
+        return (PlanRequest){ .version = j->version, .by_person = j->by_person || j->version };
+}
+
+static json_t *offer_to_json(const Offer *o) {
+        const ReleaseDescription *d = o->description;
+        json_t *j = json_pack("{s:s, s:I}", "version", d->version, "epoch", (json_int_t) d->epoch);
+        uint64_t bytes = 0;
+
+        for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++)
+                bytes += o->download[k];
+        json_object_set_new(j, "downloadBytes", json_integer((json_int_t) bytes));
+        json_object_set_new(j, "critical", json_boolean(d->critical));
+        if (d->notes)
+                json_object_set_new(j, "notes", json_string(d->notes));
+        if (d->withdrawn)
+                json_object_set_new(j, "withdrawn", json_string(d->withdrawn));
+        return j;
+}
+
+static int do_check(Job *j, Error *reterr) {
+        _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        PlanRequest q = request(j);
+        json_t *data, *offers;
+        int r;
+
+        r = update_check(&j->context, &q, &catalogue, &plan, &m, reterr);
+        if (r < 0)
+                return r;
+        if (plan->outcome == PLAN_REFUSED)
+                return error_set(reterr, EPERM, plan->refusal, "%s", plan->reason);
+        data = plan_to_json(plan, m);
+        {
+                _cleanup_free_ char *text = plan_describe(plan, m);
+
+                json_object_set_new(data, "text", json_string(text));
+        }
+        offers = json_array();
+        for (size_t i = 0; i < catalogue->n_offers; i++)
+                json_array_append_new(offers, offer_to_json(&catalogue->offers[i]));
+        json_object_set_new(data, "offers", offers);
+        json_object_set_new(data, "requests", json_integer((json_int_t) catalogue->requests));
+        json_object_set_new(data, "pollBytes", json_integer((json_int_t) catalogue->bytes));
+        print_success(plan->outcome != PLAN_UPDATE, plan->reason, data);
+        return 0;
+}
+
+static int do_update(Job *j, Error *reterr) {
+        _cleanup_free_ char *message = NULL;
+        PlanRequest q = request(j);
+        int r = update_run(&j->context, &q, &message, reterr);
+
+        if (r >= 0)
+                print_success(r > 0, message, NULL);
+        return r;
+}
+
+static int do_revert(Job *j, Error *reterr) {
+        _cleanup_free_ char *version = NULL, *message = NULL;
+        int r = update_revert(&j->context, &version, reterr);
+
+        if (r < 0)
+                return r;
+        message = xasprintf("%s starts with the next restart, and stays until \"sealabctl unpin\"", version);
+        print_success(false, message, NULL);
+        return 0;
+}
+
+static int do_pin(Job *j, Error *reterr) {
+        int r = j->kind == JOB_PIN ? update_pin(&j->context, j->version, reterr) : update_unpin(&j->context, reterr);
+
+        if (r >= 0)
+                print_success(false, NULL, NULL);
+        return r;
+}
+
+static int do_verify(Job *j, Error *reterr) {
+        json_t *data = NULL;
+        int r = update_verify(&j->context, j->all, &data, reterr);
+
+        if (r < 0) {
+                json_decref(data);
+                return r;
+        }
+        print_success(false, "every block is what was signed", data);
+        return 0;
+}
+
+static int do_settle(Job *j, Error *reterr) {
+        _cleanup_free_ char *message = NULL;
+        int r = update_settle(&j->context, &message, reterr);
+
+        if (r >= 0)
+                print_success(!message, message, NULL);
+        return r;
+}
+
+static int do_status(Job *j, Error *reterr) {
+        json_t *data = NULL;
+        int r = update_status(&j->context, &data, reterr);
+
+        if (r >= 0)
+                print_success(false, NULL, data);
+        return r;
+}
+
+static int do_history(Job *j, Error *reterr) {
+        json_t *data = NULL;
+        int r = history_load(j->context.state_folder, &data, reterr);
+
+        if (r >= 0)
+                print_success(false, NULL, data);
+        return r;
+}
+
+static int do_config(Job *j, Error *reterr) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < j->settings->n_entries; i++) {
+                const SettingsEntry *e = &j->settings->entries[i];
+
+                json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "section", e->section, "key", e->key,
+                                                      "value", e->value ?: "", "source", e->source ?: ""));
+        }
+        print_success(false, NULL, list);
+        return 0;
+}
+
+static int dispatch(Job *j, Error *reterr) {
+        switch (j->kind) {
+        case JOB_CHECK:
+        case JOB_LIST:
+                return do_check(j, reterr);
+        case JOB_UPDATE:
+                return do_update(j, reterr);
+        case JOB_REVERT:
+                return do_revert(j, reterr);
+        case JOB_PIN:
+        case JOB_UNPIN:
+                return do_pin(j, reterr);
+        case JOB_VERIFY:
+                return do_verify(j, reterr);
+        case JOB_SETTLE:
+                return do_settle(j, reterr);
+        case JOB_STATUS:
+                return do_status(j, reterr);
+        case JOB_HISTORY:
+                return do_history(j, reterr);
+        case JOB_CONFIG:
+                return do_config(j, reterr);
+        default:
+                return error_set(reterr, EINVAL, REFUSAL_USAGE, "there is no such job");
+        }
+}
+
+/* ---- arguments ---- */
+
+enum {
+        OPT_ROOT = 256,
+        OPT_DISK,
+        OPT_BOOT,
+        OPT_RUNNING,
+        OPT_STATE,
+        OPT_ANCHOR,
+        OPT_REPOSITORY,
+        OPT_NOW,
+        OPT_ALL,
+        OPT_PERSON
+};
+
+static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
+        static const struct option options[] = {
+                { "root", required_argument, NULL, OPT_ROOT },
+                { "disk", required_argument, NULL, OPT_DISK },
+                { "boot", required_argument, NULL, OPT_BOOT },
+                { "running", required_argument, NULL, OPT_RUNNING },
+                { "state", required_argument, NULL, OPT_STATE },
+                { "anchor", required_argument, NULL, OPT_ANCHOR },
+                { "repository", required_argument, NULL, OPT_REPOSITORY },
+                { "now", required_argument, NULL, OPT_NOW },
+                { "all", no_argument, NULL, OPT_ALL },
+                { "by-person", no_argument, NULL, OPT_PERSON },
+                {},
+        };
+        uint64_t now;
+        int o;
+
+        optind = 1;
+        while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0)
+                switch (o) {
+                case OPT_ROOT:
+                        j->context.paths.root = optarg;
+                        break;
+                case OPT_DISK:
+                        j->context.paths.disk = optarg;
+                        break;
+                case OPT_BOOT:
+                        j->context.paths.boot = optarg;
+                        break;
+                case OPT_RUNNING:
+                        if (!sha256_from_hex(optarg, &j->running))
+                                return error_set(reterr, EINVAL, REFUSAL_USAGE, "%s is no root hash", optarg);
+                        j->context.paths.running = &j->running;
+                        break;
+                case OPT_STATE:
+                        j->context.state_folder = optarg;
+                        break;
+                case OPT_ANCHOR:
+                        j->context.trust_anchor = optarg;
+                        break;
+                case OPT_REPOSITORY:
+                        strv_extend(&j->repositories, optarg);
+                        break;
+                case OPT_NOW:
+                        if (!parse_u64(optarg, &now) || now > INT64_MAX)
+                                return error_set(reterr, EINVAL, REFUSAL_USAGE, "%s is no time in seconds", optarg);
+                        j->context.now = (int64_t) now;
+                        break;
+                case OPT_ALL:
+                        j->all = true;
+                        break;
+                case OPT_PERSON:
+                        j->by_person = true;
+                        break;
+                default:
+                        return error_set(reterr, EINVAL, REFUSAL_USAGE, "job: an option that is not known");
+                }
+        if (optind < argc)
+                j->version = argv[optind++];
+        if (optind < argc)
+                return error_set(reterr, EINVAL, REFUSAL_USAGE, "job %s: too many arguments", kind_names[j->kind]);
+        return 0;
+}
+
+static int set_up(Job *j, int argc, char **argv, Error *reterr) {
+        _cleanup_conf_diagnostics_ ConfDiagnostics diagnostics = {};
+        int r;
+
+        j->context = (UpdateContext){ .state_folder = STATE_FOLDER,
+                                      .trust_anchor = TRUST_ANCHOR,
+                                      .now = time(NULL),
+                                      .progress = print_progress,
+                                      .userdata = j };
+        j->kind = job_kind_from_name(argv[0]);
+        if (j->kind == _JOB_KIND_MAX)
+                return error_set(reterr, EINVAL, REFUSAL_USAGE, "there is no job %s", argv[0]);
+        r = parse_options(j, argc, argv, reterr);
+        if (r >= 0)
+                r = settings_load(j->context.paths.root ?: "/", &diagnostics, &j->settings, reterr);
+        if (r < 0)
+                return r;
+        if (diagnostics.n_items > 0) {
+                _cleanup_free_ char *text = conf_diagnostics_format(&diagnostics);
+
+                fputs(text, stderr);
+        }
+        j->context.settings = j->settings;
+        j->context.repositories = j->repositories;
+        return 0;
+}
+
+int job_main(int argc, char **argv) {
+        _cleanup_(job_done) Job j = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = set_up(&j, argc, argv, &e);
+        if (r >= 0)
+                r = dispatch(&j, &e);
+        return r < 0 ? print_failure(&e) : 0;
+}
