@@ -133,6 +133,14 @@ int steps_compute(const StepsContext *c, Steps *ret, Error *reterr) {
         compute_packages(c, &s);
         add_input(&s.steps[STEP_FINISH], "overlay files", &overlay);
         add_text(&s.steps[STEP_FINISH], "settings of the recipe", finish);
+        if (c->recipe->sysupdate_keyring) {
+                Sha256 keyring;
+
+                r = sha256_file(AT_FDCWD, c->recipe->sysupdate_keyring, &keyring, NULL, reterr);
+                if (r < 0)
+                        return r;
+                add_input(&s.steps[STEP_FINISH], "SysupdateKeyring=", &keyring);
+        }
         add_text(&s.steps[STEP_FINISH], "version", c->version);
         add_text(&s.steps[STEP_FINISH], "ids.lock", ids);
         add_text(&s.steps[STEP_FINISH], "time of the lock", epoch);

@@ -12,7 +12,8 @@
 #define BEGIN_KEYS "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 #define END_KEYS "-----END PGP PUBLIC KEY BLOCK-----"
 
-/* ---- keyrings ----------------------------------------------------------------------------------------------------- */
+/* ---- keyrings -----------------------------------------------------------------------------------------------------
+ */
 
 /* The bytes of one armoured block; *text moves behind it. The CRC-24 line is optional and, as RFC 9580 advises, not
  * looked at: a damaged keyring has no key that verifies anything. */
@@ -50,7 +51,7 @@ static int dearmour(const char **text, Buffer *out, Error *reterr) {
         return 0;
 }
 
-int archive_keyring_import(const char *path, const char *to, Error *reterr) {
+int openpgp_keys_read(const char *path, Buffer *ret, Error *reterr) {
         _cleanup_free_ char *text = NULL;
         _cleanup_buffer_ Buffer out = {};
         const char *p;
@@ -58,11 +59,8 @@ int archive_keyring_import(const char *path, const char *to, Error *reterr) {
         int r;
 
         r = io_read_file(AT_FDCWD, path, ARCHIVE_KEYRING_SIZE_MAX, &text, &size, reterr);
-        if (r < 0) {
-                error_prefix(reterr, "keys of the archive");
-                return error_hint(reterr, "Install the package debian-archive-keyring, or name a file with Keyring= in "
-                                          "the recipe.");
-        }
+        if (r < 0)
+                return r;
         p = strstr(text, BEGIN_KEYS);
         if (!p)
                 buffer_append(&out, text, size);
@@ -71,14 +69,32 @@ int archive_keyring_import(const char *path, const char *to, Error *reterr) {
         /* RFC 9580, 4.2: bit 7 of a packet's first byte is always set. GnuPG's own keybox format begins otherwise. */
         if (r >= 0 && (out.size == 0 || !(out.data[0] & 0x80)))
                 r = error_set(reterr, EBADMSG, REFUSAL_KEY, "neither OpenPGP keys nor their ASCII armour");
-        if (r < 0) {
-                error_prefix(reterr, "%s", path);
-                return error_hint(reterr, "Export the keys with \"gpg --export\" and name that file with Keyring=.");
-        }
-        return io_write_file(AT_FDCWD, to, out.data, out.size, 0644, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "%s", path);
+        *ret = out;
+        out = (Buffer){};
+        return 0;
 }
 
-/* ---- clear-signed texts ------------------------------------------------------------------------------------------- */
+int archive_keyring_import(const char *path, const char *to, Error *reterr) {
+        _cleanup_buffer_ Buffer keys = {};
+        _cleanup_error_ Error e = {};
+        int r = openpgp_keys_read(path, &keys, &e);
+
+        if (r >= 0)
+                return io_write_file(AT_FDCWD, to, keys.data, keys.size, 0644, reterr);
+        if (e.id == REFUSAL_KEY)
+                error_hint(&e, "Export the keys with \"gpg --export\" and name that file with Keyring=.");
+        else {
+                error_prefix(&e, "keys of the archive");
+                error_hint(&e,
+                           "Install the package debian-archive-keyring, or name a file with Keyring= in the recipe.");
+        }
+        return error_move(reterr, &e);
+}
+
+/* ---- clear-signed texts -------------------------------------------------------------------------------------------
+ */
 
 static int not_signed(const char *what, const char *why, Error *reterr) {
         return error_set(reterr, EBADMSG, REFUSAL_BAD_SIGNATURE, "%s is not a clear-signed text: %s", what, why);
@@ -148,7 +164,8 @@ int archive_signature_split(const char *text, size_t size, const char *what, cha
         return 0;
 }
 
-/* ---- verifiers ---------------------------------------------------------------------------------------------------- */
+/* ---- verifiers ----------------------------------------------------------------------------------------------------
+ */
 
 static bool word_is(const char *line, const char *word, const char **ret_rest) {
         const char *rest = startswith(line, word);

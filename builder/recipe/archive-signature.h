@@ -9,7 +9,9 @@
 #define ARCHIVE_RELEASE_SIZE_MAX ((size_t) 64 << 20)
 #define ARCHIVE_KEYRING_SIZE_MAX ((size_t) 16 << 20)
 
-/* Copies a keyring, in binary or in ASCII armour, to a new binary file. REFUSAL_KEY if it is none. */
+/* Reads OpenPGP keys, in binary or in ASCII armour, as binary. REFUSAL_KEY if there are none. */
+int openpgp_keys_read(const char *path, Buffer *ret, Error *reterr);
+/* Copies the archive's keyring to a new binary file. */
 int archive_keyring_import(const char *path, const char *to, Error *reterr);
 
 /* Splits a clear-signed text (RFC 9580, 7): *ret_message is what the signature is over (no white space at line ends, no

@@ -343,6 +343,21 @@ char *check_url(const char *value, char **ret_suggestion) {
         return xstrdup("is not a web address without a password");
 }
 
+/* systemd opens nothing else, and takes a question mark or hash sign for a part of the folder's name. */
+char *check_sysupdate_source(const char *value, char **ret_suggestion) {
+        static const char *const schemes[] = { "https://", "http://", "file:///", NULL };
+
+        for (const char *p = value; *p; p++)
+                if ((uint8_t) *p <= 0x20 || (uint8_t) *p >= 0x7f || strchr("?#", *p)) {
+                        *ret_suggestion = xstrdup("for example https://updates.example.org/acme");
+                        return xstrdup("holds characters that have no place in a folder's address");
+                }
+        if (is_url(value, schemes))
+                return NULL;
+        *ret_suggestion = xstrdup("for example https://updates.example.org/acme, or file:///srv/acme");
+        return xstrdup("is not an https, http or file address without a password");
+}
+
 char *check_channel(const char *value, char **ret_suggestion) {
         if (consists_of(value, LOWER DIGITS "-") && value[0] != '-' && strlen(value) <= 32)
                 return NULL;

@@ -29,6 +29,7 @@ char *check_command_line(const char *value, char **ret_suggestion);
 char *check_cluster(const char *value, char **ret_suggestion);
 char *check_root_format(const char *value, char **ret_suggestion);
 char *check_url(const char *value, char **ret_suggestion);
+char *check_sysupdate_source(const char *value, char **ret_suggestion);
 char *check_channel(const char *value, char **ret_suggestion);
 char *check_os_release_key(const char *key, char **ret_suggestion);
 char *check_os_release_value(const char *key, const char *value, char **ret_suggestion);

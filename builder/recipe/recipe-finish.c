@@ -100,6 +100,19 @@ static void check_command_line_size(const Recipe *r, const char *where, ConfDiag
                               strlen(r->command_line), RECIPE_COMMAND_LINE_MAX);
 }
 
+/* Verify=yes is what the transfer files say: without keys every update would fail, without a source no key has a use.
+ */
+static void check_sysupdate(const Recipe *r, const char *where, ConfDiagnostics *d) {
+        const char *key = r->sysupdate_source ? "SysupdateSource" : "SysupdateKeyring",
+                   *missing = r->sysupdate_source ? "SysupdateKeyring" : "SysupdateSource";
+        const struct RecipeOrigin *o = find_origin(r, "Update", key, NULL);
+        _cleanup_free_ char *hint = xasprintf("name %s= too", missing);
+
+        if (!r->sysupdate_source != !r->sysupdate_keyring)
+                conf_diagnose(d, o ? o->file : where, o ? o->line : 0, 0, hint, "%s= has no effect without %s=", key,
+                              missing);
+}
+
 /* The id is unknown only where its own problem has been reported. */
 static void apply_computed_defaults(Recipe *r) {
         _cleanup_free_ char *kernel = xasprintf("linux-image-%s", r->architecture);
@@ -121,4 +134,5 @@ void recipe_finish(Recipe *r, const char *where, ConfDiagnostics *d) {
         check_lists(r, where, d);
         check_components(r, where, d);
         check_command_line_size(r, where, d);
+        check_sysupdate(r, where, d);
 }

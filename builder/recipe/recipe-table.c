@@ -89,6 +89,10 @@ const RecipeKey recipe_keys[] = {
         { "Update", "Url", RECIPE_TEXT, FIELD(update_url), check_url, .help = "where the image looks for updates" },
         { "Update", "Channel", RECIPE_TEXT, FIELD(update_channel), check_channel, .fallback = "stable",
           .help = "which releases it follows" },
+        { "Update", "SysupdateSource", RECIPE_TEXT, FIELD(sysupdate_source), check_sysupdate_source,
+          .help = "where systemd-sysupdate looks for releases" },
+        { "Update", "SysupdateKeyring", RECIPE_FILE, FIELD(sysupdate_keyring),
+          .help = "OpenPGP keys that may sign what it finds there" },
 
         { "Sign", "Keys", RECIPE_PATH, FIELD(key_folder), .help = "folder with the keys of each role" },
 

@@ -57,10 +57,11 @@ static void origins_free(struct RecipeOrigin *l, size_t n) {
 Recipe *recipe_free(Recipe *r) {
         if (!r)
                 return NULL;
-        char *const texts[] = { r->path,       r->name,           r->image_id,       r->version,      r->architecture,
-                                r->hostname,   r->locale,         r->keymap,         r->timezone,     r->root_password,
-                                r->keyring,    r->default_target, r->kernel_package, r->command_line, r->root_format,
-                                r->update_url, r->update_channel, r->key_folder };
+        char *const texts[] = { r->path,           r->name,          r->image_id,         r->version,
+                                r->architecture,   r->hostname,      r->locale,           r->keymap,
+                                r->timezone,       r->root_password, r->keyring,          r->default_target,
+                                r->kernel_package, r->command_line,  r->root_format,      r->update_url,
+                                r->update_channel, r->key_folder,    r->sysupdate_source, r->sysupdate_keyring };
         char **const lists[] = { r->folders,  r->suites,     r->components, r->mirrors,        r->install,
                                  r->remove,   r->local_debs, r->files,      r->drop,           r->keep_locales,
                                  r->sysusers, r->tmpfiles,   r->presets,    r->repart,         r->enable,

@@ -102,6 +102,9 @@ typedef struct Recipe {
         /* [Update] */
         char *update_url;     /* Url= */
         char *update_channel; /* Channel=stable */
+        /* For devices that follow with systemd-sysupdate instead; both or none. */
+        char *sysupdate_source;  /* SysupdateSource= */
+        char *sysupdate_keyring; /* SysupdateKeyring= (absolute) */
 
         /* [Sign] */
         char *key_folder; /* Keys=: folder with the roles' keys; default: --keys, then keys/dev beside the recipes */

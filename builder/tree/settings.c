@@ -3,6 +3,7 @@
 #include "settings.h"
 #include "io.h"
 #include "log.h"
+#include "transfers.h"
 
 #define TEXT_MAX ((size_t) 1 << 20)
 
@@ -278,6 +279,8 @@ int settings_apply(Tree *t, const Recipe *recipe, const char *version, int64_t e
                 r = apply_default_target(t, recipe, epoch, reterr);
         if (r >= 0)
                 r = apply_repart(t, recipe, epoch, reterr);
+        if (r >= 0)
+                r = transfers_apply(t, recipe, epoch, reterr);
         if (r >= 0)
                 r = apply_shadow(t, recipe, epoch, reterr);
         return r;
