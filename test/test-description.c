@@ -362,6 +362,7 @@ static const Mutation mutations[] = {
         { "sealab/artifacts/uki/size", "0", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-index", "[]", REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr-index/size", "0", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/usr-index/encoding", "\"zstd\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-index/size", "37748761", REFUSAL_TOO_LARGE },
         { "sealab/artifacts/usr-index/target", "\"desk/2026.11.1/desk_2026.11.1.usr.zst\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr/sha256", NULL, REFUSAL_BAD_FORMAT },

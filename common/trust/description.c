@@ -261,6 +261,9 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
         if (index->present && index->size > INDEX_SIZE_MAX)
                 return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: \"usr-index\" is over the limit of %" PRIu64,
                                  what, INDEX_SIZE_MAX);
+        if (index->present && index->encoding != ENCODING_NONE)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
+                                 "%s: \"usr-index\" must have the encoding \"none\"", what);
         return 0;
 }
 
