@@ -210,8 +210,9 @@ static int apply_presets(Tree *t, const Recipe *recipe, bool user, int64_t epoch
 /* ---- root
  * ------------------------------------------------------------------------------------------------------------------ */
 
-/* shadow(5): the hash of every account becomes "locked" unless it is empty by the recipe's wish, and the day of the
- * last change becomes the image's day, because passwd's tools wrote the day of the build. */
+/* shadow(5): only root's hash is set here, "locked" or empty by the recipe's wish. Those of other accounts stay as the
+ * packages left them; the gate refuses every one that a password could match. The day of the last change becomes the
+ * image's day in all lines, because passwd's tools wrote the day of the build. */
 static int apply_shadow(Tree *t, const Recipe *recipe, int64_t epoch, Error *reterr) {
         Node *n = tree_lookup(t, "/etc/shadow");
         _cleanup_free_ char *text = NULL;
