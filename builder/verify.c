@@ -264,10 +264,9 @@ static int name_first_difference(const Release *a, const Release *b, Error *rete
         _cleanup_(contents_freep) Contents *x = NULL, *y = NULL;
         _cleanup_free_ char *ax = release_file_path(a, RELEASE_CONTENTS), *bx = release_file_path(b, RELEASE_CONTENTS);
 
-        if (contents_read(AT_FDCWD, ax, &x, NULL) < 0 || contents_read(AT_FDCWD, bx, &y, NULL) < 0)
-                return -reterr->code;
-        (void) contents_check_equal(x, y, reterr);
-        return -reterr->code;
+        if (contents_read(AT_FDCWD, ax, &x, NULL) >= 0 && contents_read(AT_FDCWD, bx, &y, NULL) >= 0)
+                (void) contents_check_equal(x, y, reterr);
+        return -EBADMSG;
 }
 
 int verify_same(const char *a, const char *b, Error *reterr) {
@@ -291,7 +290,7 @@ int verify_same(const char *a, const char *b, Error *reterr) {
                           release_part_suffix(p) + 1, a, b);
                 if (p == RELEASE_CONTENTS || p == RELEASE_USR)
                         return name_first_difference(x, y, reterr);
-                return -reterr->code;
+                return -EBADMSG;
         }
         return 0;
 }

@@ -258,7 +258,7 @@ static int script_failed(const Install *i, const char *output, Error *reterr) {
                 buffer_printf(&said, "%s\n", *line);
         }
         if (!package)
-                return -reterr->code;
+                return reterr ? -reterr->code : -EIO;
         error_set(reterr, EIO, REFUSAL_SCRIPT_FAILED, "package %s could not be installed:\n%s",
                   name_of_archive(i, package), tail);
         return error_hint(

@@ -114,10 +114,12 @@ int sandbox_detect(SandboxMode *ret, Error *reterr) {
 static int mount_here(const char *what, const char *where, const char *type, unsigned long flags, const char *data,
                       Error *reterr) {
         if (mount(what, where, type, flags, data) < 0) {
-                error_errno(reterr, errno, "cannot mount %s on %s", type ?: what, where);
-                if (errno == EPERM || errno == EACCES)
+                int e = errno;
+
+                error_errno(reterr, e, "cannot mount %s on %s", type ?: what, where);
+                if (e == EPERM || e == EACCES)
                         error_hint(reterr, "\"sealab doctor\" tells what this machine forbids.");
-                return -reterr->code;
+                return -e;
         }
         return 0;
 }
@@ -244,7 +246,8 @@ static int write_id_map(const char *tool, pid_t pid, const SubIds *ids, uid_t ow
 
         r = process_run(argv, NULL, NULL, NULL, reterr);
         if (r < 0) {
-                reterr->id = REFUSAL_MACHINE;
+                if (reterr)
+                        reterr->id = REFUSAL_MACHINE;
                 error_prefix(reterr, "cannot map the subordinate ids");
                 return error_hint(reterr,
                                   "Check that %s is setuid root (package uidmap) and that the lines in /etc/subuid and "
