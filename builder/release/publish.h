@@ -41,17 +41,18 @@ typedef struct PublishOptions {
  * that another channel has already is taken from there as it is, without being packed again. The same release again is
  * no error: 1, nothing to do. All rules are about what is public when the change begins. */
 int publish_add(Change *c, const Release *release, const PublishOptions *opt, Error *reterr);
-/* Into another channel: the same targets and files, a rollout of its own; notes, critical, supersedes and the oldest
- * updater stay unless given. Where the channel has the release already, what is given (at least a rollout) replaces
- * what it had; a share that was reached is not taken back unless the new rollout has no growth. 1: nothing to do. */
+/* Into another channel: the same targets and files, a rollout of its own; notes, critical and supersedes stay unless
+ * given, epoch and oldest updater always do. Where the channel has the release already, what is given (at least a
+ * rollout) replaces what it had; a share that was reached is not taken back unless the new rollout has no growth. 1:
+ * nothing to do. */
 int publish_promote(Change *c, const char *product, const char *version, const char *to_channel,
                     const PublishOptions *opt, Error *reterr);
 /* In every channel that has it, or only in one (channel not NULL). 1: it was withdrawn already. */
 int publish_withdraw(Change *c, const char *product, const char *version, const char *channel, const char *reason,
                      Error *reterr);
-/* Takes releases out of the metadata: all but the newest keep (1 or more) that are on offer of each product and channel,
- * and withdrawn ones older than the newest on offer. *ret_removed: "stable laptop 2026.10.1"; NULL: none. Files are left
- * for garbage collection. */
+/* Takes releases out of the metadata: all but the newest keep (1 or more) that are on offer of each product and
+ * channel, and withdrawn ones older than the newest on offer. *ret_removed: "stable laptop 2026.10.1"; NULL: none.
+ * Files are left for garbage collection. */
 int publish_expire(Change *c, size_t keep, char ***ret_removed, Error *reterr);
 
 /* What a channel lists, withdrawn ones too: by product, newest version first; borrowed targets, owned descriptions. */
