@@ -86,7 +86,9 @@ int s3_error(const S3 *s, const S3Request *q, const S3Response *r, Error *reterr
 
         if (is_code(r, (const char *const[]){ "RequestTimeTooSkewed", "RequestExpired", NULL }))
                 return wrong_clock(what, r, reterr);
+        /* The answer to HEAD has no document: there the header alone says it. */
         if (r->status == 301 || r->status == 307 ||
+            (r->status == 400 && !r->code && r->bucket_region && !streq(r->bucket_region, s->region)) ||
             is_code(r, (const char *const[]){ "AuthorizationHeaderMalformed", "IllegalLocationConstraint", NULL }))
                 return wrong_region(s, what, r, reterr);
         if (r->status == 401 || r->status == 403)

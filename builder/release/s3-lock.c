@@ -19,10 +19,11 @@ struct S3Lock {
         int64_t renewed; /* monotonic */
 };
 
+/* With the time that this machine slept: others have broken the lock meanwhile. */
 static int64_t monotonic_seconds(void) {
         struct timespec t;
 
-        clock_gettime(CLOCK_MONOTONIC, &t);
+        clock_gettime(CLOCK_BOOTTIME, &t);
         return t.tv_sec;
 }
 
@@ -124,8 +125,8 @@ static int busy(const S3 *s, const Holder *h, Error *reterr) {
 }
 
 /* Either the server refuses a second object of the name, or the last writer of all who saw none wins and the others see
- * that. */
-static int make(S3Lock *l, Error *reterr) {
+ * that. broken: there was an old one; another publisher who saw it, too, may be about to remove ours for it. */
+static int make(S3Lock *l, bool broken, Error *reterr) {
         _cleanup_(holder_done) Holder h = {};
         int r, again;
 
@@ -138,10 +139,10 @@ static int make(S3Lock *l, Error *reterr) {
         again = put(l, true, reterr);
         if (again < 0)
                 return again;
-        if (again != S3_CONDITION) {
+        if (again != S3_CONDITION || broken) {
                 const struct timespec settle = { .tv_sec = SETTLE_SECONDS };
 
-                log_debug("%s: knows no If-None-Match", l->s3->endpoint);
+                log_debug("%s: waits for others to see the lock", l->s3->endpoint);
                 (void) nanosleep(&settle, NULL);
         }
         r = look(l->s3, &h, reterr);
@@ -172,7 +173,7 @@ int s3_lock_take(S3 *s, S3Lock **ret, Error *reterr) {
         }
         l = xnew(S3Lock, 1);
         *l = (S3Lock){ .s3 = s, .token = hex_encode(random, sizeof(random)), .renewed = monotonic_seconds() };
-        r = make(l, reterr);
+        r = make(l, h.text, reterr);
         if (r < 0) {
                 free(l->token);
                 free(l);

@@ -3,7 +3,8 @@
 #
 # s3-proxy.py UPSTREAM-PORT FOLDER: stands before a server that speaks S3 and does what that one does not: it checks the
 # signature (version 4, written from the specification, so a second opinion on libcurl's) and the payload's hash of every
-# request, knows If-None-Match, and fails as told. Its port goes to FOLDER/port. FOLDER/mode (JSON, read for each request):
+# request, knows If-None-Match and how to give up uploads, and fails as told. Its port goes to FOLDER/port. FOLDER/mode (JSON,
+# read for each request):
 #
 #     fail: N          every Nth request gets 500; half of those after it was carried out
 #     drop: N          every Nth request gets no answer, the connection is closed
@@ -144,6 +145,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def carry_out(self, m, body, target):
         wanted = m.get("conditional") if self.headers.get("If-None-Match") == "*" and self.command == "PUT" else None
+        if self.command == "DELETE" and "?uploadId=" in self.path:
+            return None, b""
         if wanted == "refused":
             raise Refused(501, "NotImplemented")
         if wanted:
@@ -184,7 +187,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             answer, content = self.carry_out(m, body, target)
             if fails:
                 raise Refused(503, "SlowDown")
-            self.respond(answer.status, answer.getheaders(), content, size)
+            self.respond(answer.status if answer else 204, answer.getheaders() if answer else [], content, size)
         except Refused as e:
             text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{e.code}</Code>{e.more}</Error>'.encode()
             self.respond(e.status, [("Content-Type", "application/xml")], text, size)

@@ -236,6 +236,29 @@ anybody_may_read_what_is_public() {
         refused 100 env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY "$TOOL" $PLACE read metadata/none.json
 }
 
+# Without that, the store charges for the parts for ever.
+an_upload_that_nobody_continues_is_given_up_after_a_week() {
+        local pid
+        random_file "$S/left" 24
+        rm -f "$S/hangs"
+        mode '{"hang_next": 12582912}'
+        "$TOOL" $PLACE upload targets/left "$S/left" &
+        pid=$!
+        waited "$S/hangs"
+        kill -9 $pid
+        wait $pid || true
+        mode '{}'
+        : >"$S/log"
+        "$TOOL" $PLACE lock 0
+        ! grep -q '^DELETE .*uploadId=' "$S/log" || fail "given up at once"
+        touch -d '8 days ago' "$S"/state/sealab/uploads/*
+        "$TOOL" s3://bucket/another/place lock 0
+        ! grep -q '^DELETE .*uploadId=' "$S/log" || fail "given up by another place"
+        "$TOOL" $PLACE lock 0
+        grep -q '^DELETE .*targets/left?uploadId=[^ ]* 204' "$S/log" || fail "not given up: $(tail -n 5 "$S/log")"
+        [ -z "$(ls -A "$S/state/sealab/uploads")" ] || fail "still remembered"
+}
+
 # one_of_two NAME: two at the same moment.
 one_of_two() {
         local a=0 b=0
@@ -244,6 +267,7 @@ one_of_two() {
         wait $pa || a=$?
         wait $pb || b=$?
         echo "$a and $b: $(cat "$S/a" "$S/b")"
+        sed -i '/is broken/d' "$S/a" "$S/b"
         case $a$b in 07 | 70) ;; *) fail "exit statuses $a and $b" ;; esac
         grep -h '^busy: ' "$S/a" "$S/b" | grep -q 'process [0-9]* on ' || fail "the holder is not named"
         # Given back.
@@ -263,16 +287,8 @@ there_is_one_publisher_where_conditions_are_unknown() {
         one_of_two unknown
 }
 
-the_lock_of_a_dead_publisher_is_broken_after_an_hour() {
-        local pid
-        mode '{"conditional": true}'
-        "$TOOL" s3://bucket/dead lock 60 >"$S/dead" &
-        pid=$!
-        for _ in $(seq 100); do grep -q locked "$S/dead" && break; sleep 0.1; done
-        kill -9 $pid
-        wait $pid || true
-        refused_with 7 busy "process $pid on " "$TOOL" s3://bucket/dead lock 0
-        # Made old at the server.
+# The lock object of s3://bucket/dead, at the server.
+make_old() {
         python3 - "$S/data" <<'END'
 import os, sys, time
 n = 0
@@ -283,9 +299,29 @@ for folder, _, names in os.walk(sys.argv[1]):
             n += 1
 sys.exit(n == 0)
 END
+}
+
+the_lock_of_a_dead_publisher_is_broken_after_an_hour() {
+        local pid
+        mode '{"conditional": true}'
+        "$TOOL" s3://bucket/dead lock 60 >"$S/dead" &
+        pid=$!
+        for _ in $(seq 100); do grep -q locked "$S/dead" && break; sleep 0.1; done
+        kill -9 $pid
+        wait $pid || true
+        refused_with 7 busy "process $pid on " "$TOOL" s3://bucket/dead lock 0
+        make_old
         "$TOOL" s3://bucket/dead lock 0 >"$S/output" 2>&1 || fail "$(cat "$S/output")"
         grep -q 'is broken' "$S/output" || fail "no warning: $(cat "$S/output")"
-        "$TOOL" s3://bucket/dead list "" | grep -q . && fail "the lock is listed"
+        # Two who both find an old one.
+        "$TOOL" s3://bucket/dead lock 60 >"$S/dead" &
+        pid=$!
+        for _ in $(seq 100); do grep -q locked "$S/dead" && break; sleep 0.1; done
+        kill -9 $pid
+        wait $pid || true
+        make_old
+        one_of_two dead
+        assert_equal "$("$TOOL" s3://bucket/dead list "")" "" "the list (without the lock)"
         mode '{}'
 }
 
@@ -319,6 +355,7 @@ run a_server_that_fails_now_and_then_is_asked_again
 run what_is_damaged_on_its_way_is_refused
 run errors_name_what_is_wrong
 run anybody_may_read_what_is_public
+run an_upload_that_nobody_continues_is_given_up_after_a_week
 run there_is_one_publisher_where_conditions_are_known
 run there_is_one_publisher_where_conditions_are_refused
 run there_is_one_publisher_where_conditions_are_unknown
