@@ -80,6 +80,8 @@ const Repository *change_repository(const Change *c); /* NULL for a new one */
  * Asked twice it gives the same object. For a channel that does not exist yet: an empty targets document (its
  * delegation is to be added to "targets" by change_add_channel()). Snapshot and timestamp follow by themselves. */
 json_t *change_edit(Change *c, const char *role);
+/* True if nothing was edited (or imported). */
+bool change_is_empty(const Change *c);
 int change_add_channel(Change *c, const char *name, const RepoKeys *keys, size_t threshold, Error *reterr);
 /* A file that the change's targets need: brought over before any metadata. fd is owned by the change from now on. */
 void change_add_file(Change *c, const char *target_path, const Sha256 *sha256, int fd, uint64_t size);
