@@ -14,6 +14,7 @@ typedef struct HttpOptions {
         const char *client_key;
         uint64_t rate_limit;    /* bytes a second, 0: none */
         const char *user_agent; /* NULL: "sealab/VERSION" */
+        unsigned stall_seconds; /* how long a transfer may stay below 1 KiB/s; 0: 30 */
 } HttpOptions;
 
 /* One connection pool; requests to the same host share a connection. */
@@ -42,7 +43,7 @@ int http_get(HttpClient *h, const char *url, uint64_t max_size, const char *etag
 /* Streams [offset, offset+size) of a resource to sink, which gets each piece once and in order; what comes beyond
  * that is refused. A server that ignores the range is read from the start and the bytes before offset are skipped when
  * offset is at most skip_max, else REFUSAL_DOWNLOAD. sink returns 0, or a negative errno with its own error set, which
- * ends the transfer. size UINT64_MAX: to the end. */
+ * ends the transfer. size UINT64_MAX: to the end. A resource that does not exist is REFUSAL_DOWNLOAD with ENOENT. */
 typedef int (*HttpSink)(const void *data, size_t size, void *userdata, Error *reterr);
 int http_stream(HttpClient *h, const char *url, uint64_t offset, uint64_t size, uint64_t skip_max, HttpSink sink,
                 void *userdata, Error *reterr);

@@ -61,8 +61,8 @@ const TufMetadata *tuf_client_timestamp(const TufClient *c); /* NULL before refr
 const TufMetadata *tuf_client_snapshot(const TufClient *c);
 const TufMetadata *tuf_client_targets(const TufClient *c);
 
-/* Section 5.6.7: searches targets and delegations in pre-order, depth first. Borrowed until the client is freed. 1:
- * there is none. */
+/* Section 5.6.7: searches targets and delegations in pre-order, depth first. Borrowed until the client is freed or
+ * refreshed. 1: there is none. */
 int tuf_client_find_target(TufClient *c, const char *path, const TufTarget **ret, Error *reterr);
 /* The document of a role to which the top-level targets role delegates directly, fetched if needed. REFUSAL_NOT_FOUND
  * if there is no such delegation. */
