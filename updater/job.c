@@ -15,9 +15,9 @@
 #define PROGRESS_INTERVAL_MSEC 100
 
 static const char *const kind_names[_JOB_KIND_MAX] = {
-        [JOB_CHECK] = "check",     [JOB_UPDATE] = "update", [JOB_REVERT] = "revert", [JOB_PIN] = "pin",
-        [JOB_UNPIN] = "unpin",     [JOB_VERIFY] = "verify", [JOB_SETTLE] = "settle", [JOB_STATUS] = "status",
-        [JOB_HISTORY] = "history", [JOB_LIST] = "list",     [JOB_CONFIG] = "config",
+        [JOB_CHECK] = "check",   [JOB_UPDATE] = "update",   [JOB_AUTO] = "auto",     [JOB_REVERT] = "revert",
+        [JOB_PIN] = "pin",       [JOB_UNPIN] = "unpin",     [JOB_VERIFY] = "verify", [JOB_SETTLE] = "settle",
+        [JOB_STATUS] = "status", [JOB_HISTORY] = "history", [JOB_LIST] = "list",     [JOB_CONFIG] = "config",
 };
 
 const char *job_kind_name(JobKind kind) {

@@ -15,6 +15,7 @@
 typedef enum JobKind {
         JOB_CHECK,  /* what is on offer; with the plan as data */
         JOB_UPDATE, /* [VERSION] */
+        JOB_AUTO,   /* what the timer asks for: check, and what policy allows */
         JOB_REVERT,
         JOB_PIN, /* [VERSION] */
         JOB_UNPIN,
