@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A small release that can be published (root hash, hash tree, UKI and their digests are real) and a repository in a
+ * folder, for tests. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "change-keys.h"
+#include "io.h"
+#include "pe.h"
+#include "publish.h"
+#include "synthetic-pe.h"
+#include "uki.h"
+#include "verity.h"
+
+#define PUBLISH_NOW INT64_C(1795255200) /* 2026-11-21 10:00 UTC */
+#define PUBLISH_USR_SIZE ((size_t) 1 << 20 | 8192)
+
+static inline void publish_ok(int r, const Error *e) {
+        if (r < 0)
+                print_error("%s\n", e->message);
+        assert_true(r >= 0);
+}
+
+static inline void publish_write(Release *r, ReleasePart part, const void *data, size_t size) {
+        _cleanup_free_ char *path = release_file_path(r, part);
+        _cleanup_error_ Error e = {};
+
+        publish_ok(io_write_file(AT_FDCWD, path, data, size, 0644, &e), &e);
+}
+
+static inline void publish_write_image(Release *r, char content) {
+        _cleanup_free_ char *image = xcalloc(1, PUBLISH_USR_SIZE), *data = release_file_path(r, RELEASE_USR),
+                            *hash = release_file_path(r, RELEASE_VERITY), *hex = NULL, *line = NULL;
+        const VerityOptions o = { .salt = "thirty-two bytes that are fixed.", .uuid = "sixteen of them." };
+        _cleanup_error_ Error e = {};
+
+        for (size_t i = 0; i < PUBLISH_USR_SIZE; i++)
+                image[i] = (char) (content + (i / 97 ^ i % 31));
+        publish_write(r, RELEASE_USR, image, PUBLISH_USR_SIZE);
+        publish_ok(verity_format(data, PUBLISH_USR_SIZE, hash, &o, &r->root_hash, &e), &e);
+        hex = sha256_hex(&r->root_hash);
+        line = xasprintf("%s\n", hex);
+        publish_write(r, RELEASE_ROOT_HASH, line, strlen(line));
+}
+
+/* The UKI with a signature container that nobody's key made. */
+static inline void publish_write_uki(Release *r) {
+        size_t stub_size, size, signed_size;
+        _cleanup_free_ void *stub = synthetic_pe(&stub_size), *image = NULL, *with_signature = NULL;
+        _cleanup_free_ char *hex = sha256_hex(&r->root_hash), *line = xasprintf("usrhash=%s quiet", hex),
+                            *os = xasprintf("ID=debian\nIMAGE_ID=%s\nIMAGE_VERSION=%s\n", r->image_id, r->version);
+        _cleanup_error_ Error e = {};
+
+        publish_ok(uki_assemble(&(UkiOptions){ .stub = stub,
+                                               .stub_size = stub_size,
+                                               .kernel = stub,
+                                               .kernel_size = stub_size,
+                                               .initrd = "initrd",
+                                               .initrd_size = 6,
+                                               .command_line = line,
+                                               .os_release = os,
+                                               .uname = "6.12.48+deb13-amd64" },
+                                &image, &size, &e),
+                   &e);
+        publish_write(r, RELEASE_UNSIGNED_UKI, image, size);
+        publish_ok(pe_attach_signature(image, size, "a signature", 12, &with_signature, &signed_size, &e), &e);
+        publish_write(r, RELEASE_UKI, with_signature, signed_size);
+        r->command_line = TAKE_PTR(line);
+}
+
+/* Writes FOLDER/PRODUCT_VERSION with an image made from content; returns its path. */
+static inline char *publish_release(const char *folder, const char *product, const char *version, char content,
+                                    bool development) {
+        static const ReleasePart plain[] = { RELEASE_VERITY_SIG, RELEASE_INITRD,   RELEASE_BOOT_LOADER,
+                                             RELEASE_SBOM,       RELEASE_PACKAGES, RELEASE_CONTENTS };
+        _cleanup_free_ char *name = release_name(product, version), *path = path_join(folder, name);
+        _cleanup_(release_freep) Release *r = release_new(path, product, version);
+        const Sha256 fingerprint = { { 7 } };
+        _cleanup_error_ Error e = {};
+
+        publish_ok(io_mkdir_parents(AT_FDCWD, path, 0755, &e), &e);
+        r->architecture = xstrdup("amd64");
+        r->recipe = xstrdup(product);
+        r->epoch = PUBLISH_NOW - 86400;
+        r->kernel_version = xstrdup("6.12.48+deb13-amd64");
+        r->layout = USR_LAYOUT_PLAIN;
+        publish_write_image(r, content);
+        publish_write_uki(r);
+        for (size_t i = 0; i < ELEMENTSOF(plain); i++)
+                publish_write(r, plain[i], "content", 7);
+        release_set_certificate(r, "usr", "CN=root hash", &fingerprint, PUBLISH_NOW + 86400, development);
+        release_set_certificate(r, "uki", "CN=Secure Boot", &fingerprint, PUBLISH_NOW + 86400, development);
+        release_set_tool(r, "sealab", SEALAB_VERSION);
+        for (size_t i = 0; i < _RELEASE_PART_MAX; i++)
+                if (i != RELEASE_DISK)
+                        publish_ok(release_add_file(r, (ReleasePart) i, &e), &e);
+        publish_ok(release_write(r, &e), &e);
+        return TAKE_PTR(path);
+}
+
+typedef struct PublishFixture {
+        char *folder;
+        Storage *storage; /* FOLDER/repo, with channels beta and stable */
+        RepoKeys *keys;
+        int64_t now; /* of the next change */
+} PublishFixture;
+
+static inline int publish_fixture_setup(void **state) {
+        static const char *const roles[] = { "root", "targets", "snapshot", "timestamp" };
+        PublishFixture *f = xnew(PublishFixture, 1);
+        _cleanup_(change_freep) Change *c = NULL;
+        _cleanup_free_ char *place = NULL, *keys = NULL;
+        _cleanup_error_ Error e = {};
+
+        f->now = PUBLISH_NOW;
+        publish_ok(io_temporary_folder("test-publish", &f->folder, &e), &e);
+        place = path_join(f->folder, "repo");
+        keys = path_join(f->folder, "keys");
+        publish_ok(storage_open(place, true, &f->storage, &e), &e);
+        publish_ok(repo_keys_generate(keys, "ed25519", 1, &e), &e);
+        publish_ok(repo_keys_load(keys, &f->keys, &e), &e);
+        publish_ok(change_begin_new(f->storage, f->now, &c, &e), &e);
+        (void) change_edit(c, "root");
+        for (size_t i = 0; i < ELEMENTSOF(roles); i++) {
+                _cleanup_free_ const RepoKey **of_role = NULL;
+
+                assert_int_equal(repo_keys_of_role(f->keys, roles[i], &of_role), 1);
+                publish_ok(change_key_add(c, roles[i], of_role[0]->public_key, &e), &e);
+        }
+        publish_ok(change_add_channel(c, "beta", f->keys, 1, &e), &e);
+        publish_ok(change_add_channel(c, "stable", f->keys, 1, &e), &e);
+        publish_ok(change_sign(c, f->keys, &e), &e);
+        publish_ok(change_commit(c, NULL, &e), &e);
+        *state = f;
+        return 0;
+}
+
+static inline int publish_fixture_teardown(void **state) {
+        PublishFixture *f = *state;
+
+        storage_free(f->storage);
+        repo_keys_free(f->keys);
+        io_remove_tree(AT_FDCWD, f->folder, NULL);
+        free(f->folder);
+        free(f);
+        return 0;
+}
