@@ -9,8 +9,6 @@
 #include "seal.h"
 #include "sign-verb.h"
 
-#define EFI_FILE_MAX ((size_t) 512 << 20)
-
 typedef struct Signing {
         const SignVerbOptions *opt;
         Release *release;
@@ -84,12 +82,6 @@ static int attach(Signing *s, const SealSignatures *signatures, Error *reterr) {
         return 0;
 }
 
-static int read_part(const Release *release, ReleasePart part, char **ret, size_t *ret_size, Error *reterr) {
-        _cleanup_free_ char *path = release_file_path(release, part);
-
-        return io_read_file(AT_FDCWD, path, EFI_FILE_MAX, ret, ret_size, reterr);
-}
-
 typedef struct Parts {
         char *uki, *loader;
         size_t uki_size, loader_size;
@@ -108,9 +100,9 @@ static int make_request(Signing *s, Parts *p, SignRequest **ret, Error *reterr) 
                             *uki = xasprintf("UKI %s", name), *loader = xasprintf("systemd-boot of %s", name);
         int r;
 
-        r = read_part(s->release, RELEASE_UNSIGNED_UKI, &p->uki, &p->uki_size, reterr);
+        r = release_read_file(s->release, RELEASE_UNSIGNED_UKI, &p->uki, &p->uki_size, reterr);
         if (r >= 0)
-                r = read_part(s->release, RELEASE_BOOT_LOADER, &p->loader, &p->loader_size, reterr);
+                r = release_read_file(s->release, RELEASE_BOOT_LOADER, &p->loader, &p->loader_size, reterr);
         if (r < 0)
                 return r;
         request = sign_request_new(s->release->image_id, s->release->version, &s->release->root_hash);

@@ -14,7 +14,6 @@
 #include "verify.h"
 #include "verity.h"
 
-#define EFI_FILE_MAX ((size_t) 512 << 20)
 #define SIGNATURE_FILE_MAX ((size_t) 1 << 20)
 
 typedef struct Verify {
@@ -92,7 +91,7 @@ static int check_command_line(Verify *v, Error *reterr) {
         size_t size;
         int r;
 
-        r = io_read_file(AT_FDCWD, path, EFI_FILE_MAX, &image, &size, reterr);
+        r = release_read_file(v->release, part, &image, &size, reterr);
         if (r >= 0)
                 r = uki_read(image, size, &uki, reterr);
         if (r < 0)
@@ -136,7 +135,7 @@ static int check_root_hash_signature(Verify *v, Error *reterr) {
 }
 
 static int check_uki_signature(Verify *v, Error *reterr) {
-        _cleanup_free_ char *path = release_file_path(v->release, RELEASE_UKI), *image = NULL;
+        _cleanup_free_ char *image = NULL;
         size_t size;
         int r;
 
@@ -144,7 +143,7 @@ static int check_uki_signature(Verify *v, Error *reterr) {
                 return skip(v, "unsigned");
         if (!v->uki_certificate)
                 return skip(v, "no certificate to trust: name its folder with --keys");
-        r = io_read_file(AT_FDCWD, path, EFI_FILE_MAX, &image, &size, reterr);
+        r = release_read_file(v->release, RELEASE_UKI, &image, &size, reterr);
         if (r >= 0)
                 r = uki_verify(image, size, &v->uki_certificate, 1, reterr);
         return r < 0 ? error_prefix(reterr, "signature of the UKI") : 0;
@@ -257,8 +256,7 @@ int verify_release(const char *folder, const VerifyOptions *opt, Error *reterr) 
         return r;
 }
 
-/* ---- two releases that should be one
- * ------------------------------------------------------------------------------------- */
+/* ---- two releases that should be one ------------------------------------------------------------------------ */
 
 static int name_first_difference(const Release *a, const Release *b, Error *reterr) {
         _cleanup_(contents_freep) Contents *x = NULL, *y = NULL;

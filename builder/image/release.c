@@ -105,6 +105,12 @@ char *release_file_path(const Release *r, ReleasePart part) {
         return path_join(r->folder, name);
 }
 
+int release_read_file(const Release *r, ReleasePart part, char **ret, size_t *ret_size, Error *reterr) {
+        _cleanup_free_ char *path = release_file_path(r, part);
+
+        return io_read_file(AT_FDCWD, path, RELEASE_FILE_MAX, ret, ret_size, reterr);
+}
+
 bool release_is_signed(const Release *r) {
         return r->files[RELEASE_UKI].present && r->files[RELEASE_VERITY_SIG].present;
 }

@@ -11,6 +11,7 @@
 #define RELEASE_FORMAT 1
 #define RELEASE_RECORD "release.json"
 #define RELEASE_RECORD_SIZE_MAX ((size_t) 1 << 20)
+#define RELEASE_FILE_MAX ((size_t) 512 << 20) /* of what is read as a whole: a UKI is as large as the ESP, at most */
 
 typedef enum ReleasePart {
         RELEASE_USR,          /* .usr.erofs */
@@ -75,6 +76,8 @@ const char *release_part_suffix(ReleasePart part);
 /* "minimal_2026.11.1.usr.erofs", relative to the folder. */
 char *release_file_name(const Release *r, ReleasePart part);
 char *release_file_path(const Release *r, ReleasePart part); /* with the folder */
+/* A part as a whole, up to RELEASE_FILE_MAX: kernel images, signatures, not the file systems. */
+int release_read_file(const Release *r, ReleasePart part, char **ret, size_t *ret_size, Error *reterr);
 bool release_is_signed(const Release *r);
 const ReleaseCertificate *release_certificate(const Release *r, const char *role); /* NULL: none */
 

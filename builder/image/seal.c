@@ -15,7 +15,6 @@
 #define BOOT_PACKAGE "systemd-boot-efi"
 #define STUB_PATH "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 #define LOADER_PATH "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-#define EFI_FILE_MAX ((size_t) 512 << 20)
 #define LOADER_CONF "timeout 0\neditor no\n"
 
 void seal_uuid(const char *purpose, const char *image_id, const char *version, uint8_t ret[static 16]) {
@@ -51,14 +50,7 @@ static int write_part(Release *release, ReleasePart part, const void *data, size
         return r < 0 ? r : release_add_file(release, part, reterr);
 }
 
-static int read_part(const Release *release, ReleasePart part, char **ret, size_t *ret_size, Error *reterr) {
-        _cleanup_free_ char *path = release_file_path(release, part);
-
-        return io_read_file(AT_FDCWD, path, EFI_FILE_MAX, ret, ret_size, reterr);
-}
-
-/* ---- image and hash tree
- * ----------------------------------------------------------------------------------------------- */
+/* ---- image and hash tree ------------------------------------------------------------------------------------ */
 
 typedef struct Shown {
         Progress *progress;
@@ -137,8 +129,7 @@ static int write_verity(const SealContext *c, Release *release, Error *reterr) {
         return write_part(release, RELEASE_ROOT_HASH, line, strlen(line), reterr);
 }
 
-/* ---- initrd and UKI
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- initrd and UKI ----------------------------------------------------------------------------------------- */
 
 static int write_initrd(const SealContext *c, Tree *t, const char *kernel, Release *release, Error *reterr) {
         _cleanup_close_ int fd = -EBADF;
@@ -179,13 +170,13 @@ static int write_uki(const SealContext *c, Tree *t, const char *kernel, Release 
         int r;
 
         progress_begin(c->progress, "uki", "Assembling the UKI");
-        r = tools_read_file(c->tools, BOOT_PACKAGE, STUB_PATH, EFI_FILE_MAX, &stub, &stub_size, reterr);
+        r = tools_read_file(c->tools, BOOT_PACKAGE, STUB_PATH, RELEASE_FILE_MAX, &stub, &stub_size, reterr);
         if (r >= 0)
-                r = tree_read_file(t, k, EFI_FILE_MAX, &image, &image_size, reterr);
+                r = tree_read_file(t, k, RELEASE_FILE_MAX, &image, &image_size, reterr);
         if (r >= 0)
                 r = tree_read_file(t, os, 1 << 20, &os_release, NULL, reterr);
         if (r >= 0)
-                r = read_part(release, RELEASE_INITRD, &initrd, &initrd_size, reterr);
+                r = release_read_file(release, RELEASE_INITRD, &initrd, &initrd_size, reterr);
         if (r < 0)
                 return r;
         line = command_line(c, &release->root_hash);
@@ -210,7 +201,7 @@ static int write_uki(const SealContext *c, Tree *t, const char *kernel, Release 
         return 0;
 }
 
-/* ---- signatures and disk ------------------------------------------------------------------------------------------ */
+/* ---- signatures and disk ------------------------------------------------------------------------------------ */
 
 void seal_signatures_done(SealSignatures *s) {
         free(s->root_hash);
@@ -236,11 +227,11 @@ int seal_make_signatures(const KeySet *keys, const Release *release, SealSignatu
 
         r = sign_roothash(keys, &release->root_hash, &s.root_hash, &s.root_hash_size, reterr);
         if (r >= 0)
-                r = read_part(release, RELEASE_UNSIGNED_UKI, &uki, &uki_size, reterr);
+                r = release_read_file(release, RELEASE_UNSIGNED_UKI, &uki, &uki_size, reterr);
         if (r >= 0)
                 r = sign_efi(keys, uki, uki_size, &s.uki, &s.uki_size, reterr);
         if (r >= 0)
-                r = read_part(release, RELEASE_BOOT_LOADER, &loader, &loader_size, reterr);
+                r = release_read_file(release, RELEASE_BOOT_LOADER, &loader, &loader_size, reterr);
         if (r >= 0)
                 r = sign_efi(keys, loader, loader_size, &s.loader, &s.loader_size, reterr);
         if (r < 0)
@@ -294,7 +285,7 @@ static int write_disk(const SealDisk *disk, const char *key_folder, const void *
         int e = 0;
 
         if (is_signed)
-                e = read_part(release, RELEASE_VERITY_SIG, &sig, &sig_size, reterr);
+                e = release_read_file(release, RELEASE_VERITY_SIG, &sig, &sig_size, reterr);
         if (e >= 0 && is_signed && key_folder)
                 e = keys_read_enrolment(key_folder, &keys, &n_keys, reterr);
         if (e >= 0)
@@ -350,7 +341,7 @@ int seal_attach(const KeySet *certificates, const SealSignatures *s, const SealD
         if (!disk)
                 return 0;
         progress_begin(progress, "disk", "Laying out the disk image");
-        r = read_part(release, RELEASE_BOOT_LOADER, &unsigned_loader, &size, reterr);
+        r = release_read_file(release, RELEASE_BOOT_LOADER, &unsigned_loader, &size, reterr);
         if (r >= 0)
                 r = write_disk(disk, certificates ? certificates->folder : NULL, s ? s->loader : unsigned_loader,
                                s ? s->loader_size : size, release, reterr);
@@ -391,7 +382,8 @@ int seal_tree(const SealContext *c, Tree *t, const char *kernel, Release *releas
         if (r >= 0)
                 r = write_uki(c, t, kernel, release, reterr);
         if (r >= 0)
-                r = tools_read_file(c->tools, BOOT_PACKAGE, LOADER_PATH, EFI_FILE_MAX, &loader, &loader_size, reterr);
+                r = tools_read_file(c->tools, BOOT_PACKAGE, LOADER_PATH, RELEASE_FILE_MAX, &loader, &loader_size,
+                                    reterr);
         if (r >= 0)
                 r = write_part(release, RELEASE_BOOT_LOADER, loader, loader_size, reterr);
         if (r >= 0 && c->keys)
