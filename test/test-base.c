@@ -12,26 +12,11 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include "folder-fixture.h"
 #include "hash.h"
 #include "io.h"
 #include "json.h"
 #include "process.h"
-
-static int make_folder(void **state) {
-        char *path = NULL;
-
-        if (io_temporary_folder("test-base", &path, NULL) < 0)
-                return -1;
-        *state = path;
-        return 0;
-}
-
-static int remove_folder(void **state) {
-        int r = io_remove_tree(AT_FDCWD, *state, NULL);
-
-        free(*state);
-        return r;
-}
 
 static void write_text(const char *path, const char *text) {
         assert_int_equal(io_write_file(AT_FDCWD, path, text, strlen(text), 0644, NULL), 0);

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "deb.h"
+#include "folder-fixture.h"
 #include "io.h"
 #include "process.h"
 
@@ -43,21 +44,11 @@ typedef struct Member {
 #define DEVICE(p, k)                                                                                                   \
         { .path = (p), .type = (k), .mode = 0644 }
 
-static int make_folder(void **state) {
-        char *path = NULL;
-
-        if (io_temporary_folder("test-deb", &path, NULL) < 0)
+static int make_folder_for_all(void **state) {
+        if (make_folder(state) < 0)
                 return -1;
-        *state = path;
         /* The package reader's own temporary files go there too, so that the test sees what is left over. */
-        return setenv("TMPDIR", path, 1);
-}
-
-static int remove_folder(void **state) {
-        int r = io_remove_tree(AT_FDCWD, *state, NULL);
-
-        free(*state);
-        return r;
+        return setenv("TMPDIR", *state, 1);
 }
 
 static Tree *new_tree(void **state) {
@@ -570,5 +561,5 @@ int main(void) {
                 cmocka_unit_test(nothing_is_left_in_the_temporary_folder),
         };
 
-        return cmocka_run_group_tests(tests, make_folder, remove_folder);
+        return cmocka_run_group_tests(tests, make_folder_for_all, remove_folder);
 }

@@ -17,6 +17,7 @@
 
 #include "cpio.h"
 #include "elf-deps.h"
+#include "folder-fixture.h"
 #include "initrd-list.h"
 #include "initrd-modules.h"
 #include "initrd.h"
@@ -28,22 +29,6 @@
 #define SECTIONS_MAX 3
 
 static const NodeAttributes plain = { .mode = 0644, .mtime = 12345, .package = "pool" };
-
-static int make_folder(void **state) {
-        char *path = NULL;
-
-        if (io_temporary_folder("test-initrd", &path, NULL) < 0)
-                return -1;
-        *state = path;
-        return 0;
-}
-
-static int remove_folder(void **state) {
-        int r = io_remove_tree(AT_FDCWD, *state, NULL);
-
-        free(*state);
-        return r;
-}
 
 static Tree *new_tree(void **state) {
         Tree *t = NULL;

@@ -213,5 +213,5 @@ int main(void) {
                 cmocka_unit_test(order_of_the_host_folder_does_not_show),
         };
 
-        return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_remove);
+        return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

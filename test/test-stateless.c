@@ -331,5 +331,5 @@ int main(void) {
                 cmocka_unit_test(everything_has_one_time_but_usr_its_own),
         };
 
-        return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_remove);
+        return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -463,5 +463,5 @@ int main(void) {
                 cmocka_unit_test(plan_names_every_step_for_people_and_machines),
         };
 
-        return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_remove);
+        return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

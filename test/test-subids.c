@@ -68,5 +68,5 @@ int main(void) {
                 cmocka_unit_test(file_without_a_range_is_refused_with_the_remedy),
         };
 
-        return cmocka_run_group_tests(tests, fixture_folder, fixture_folder_remove);
+        return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

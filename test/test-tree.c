@@ -15,27 +15,12 @@
 #include <sys/xattr.h>
 #include <time.h>
 
+#include "folder-fixture.h"
 #include "io.h"
 #include "tree.h"
 
 static const NodeAttributes plain = { .mode = 0644, .mtime = 1700000000 };
 static const NodeAttributes folder = { .mode = 0755, .mtime = 1600000000 };
-
-static int make_folder(void **state) {
-        char *path = NULL;
-
-        if (io_temporary_folder("test-tree", &path, NULL) < 0)
-                return -1;
-        *state = path;
-        return 0;
-}
-
-static int remove_folder(void **state) {
-        int r = io_remove_tree(AT_FDCWD, *state, NULL);
-
-        free(*state);
-        return r;
-}
 
 static Tree *new_tree(void **state) {
         Tree *t = NULL;

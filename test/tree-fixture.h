@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "io.h"
+#include "folder-fixture.h"
 #include "tree.h"
 
 #define FIXTURE_TIME INT64_C(1700000000)
@@ -112,23 +112,6 @@ static inline void assert_gone(Tree *t, const char *path) {
 static inline void assert_there(Tree *t, const char *path) {
         if (!tree_lookup(t, path))
                 fail_msg("%s is gone", path);
-}
-
-/* A private folder of the host as the tests' state. */
-static inline int fixture_folder(void **state) {
-        char *path = NULL;
-
-        if (io_temporary_folder("test", &path, NULL) < 0)
-                return -1;
-        *state = path;
-        return 0;
-}
-
-static inline int fixture_folder_remove(void **state) {
-        int r = io_remove_tree(AT_FDCWD, *state, NULL);
-
-        free(*state);
-        return r;
 }
 
 /* A host file below the folder, with its parents. */
