@@ -6,6 +6,7 @@
 #include "io.h"
 #include "log.h"
 #include "publish.h"
+#include "repo-check.h"
 #include "repo-status.h"
 #include "repo-verb.h"
 
@@ -218,7 +219,7 @@ int repo_verb_refresh(const char *place, char *const *roles, const RepoVerbOptio
                 (void) change_edit(c, "snapshot");
         /* A root that is signed elsewhere is no reason to wait with the timestamp, nor the other way round: whoever
          * names roles without having the online keys here wants just these. */
-        if (!roles && !opt->expire)
+        if (strv_length(roles) == 0 && !opt->expire)
                 (void) change_edit(c, "timestamp");
         return repo_verb_finish(c, opt, "Refreshed.", reterr);
 }
@@ -377,5 +378,126 @@ int repo_verb_status(const char *place, const RepoVerbOptions *opt, Error *reter
                 return r;
         text = opt->json ? json_format(status, false) : repo_status_format(status);
         fputs(text, stdout);
+        return 0;
+}
+
+static void print_verified(const json_t *o) {
+        _cleanup_free_ char *bytes = format_bytes((uint64_t) json_integer_value(json_object_get(o, "bytes")));
+        const json_t *damaged = json_object_get(o, "damaged"), *rest = json_object_get(o, "unreferenced"), *item;
+        size_t i;
+
+        printf("%-12s signatures, versions and hashes of all metadata\n", "ok");
+        json_array_foreach ((json_t *) damaged, i, item)
+                printf("%-12s %s: %s\n", "DAMAGED", json_string_value(json_object_get(item, "file")),
+                       json_string_value(json_object_get(item, "reason")));
+        printf("%-12s %" JSON_INTEGER_FORMAT " target files, %s%s\n", json_array_size(damaged) > 0 ? "DAMAGED" : "ok",
+               json_integer_value(json_object_get(o, "targets")), bytes,
+               json_array_size(damaged) > 0 ? ", not all of them as they should be" : "");
+        json_array_foreach ((json_t *) rest, i, item)
+                printf("%-12s %s\n", "unreferenced", json_string_value(item));
+        if (json_array_size(rest) > 0)
+                printf("Unreferenced files do no harm: of interrupted or pending changes, or old; \"sealab repo gc\" "
+                       "removes "
+                       "those that nobody needs.\n");
+}
+
+static int print_expired(const Repository *r) {
+        const json_t *o;
+        size_t i;
+        _cleanup_(repo_keys_freep) RepoKeys *none = NULL;
+        _cleanup_json_ json_t *status = NULL;
+
+        if (repo_keys_load(NULL, &none, NULL) < 0 || repo_status(r, none, repo_verb_now(), &status, NULL) < 0)
+                return 0;
+        json_array_foreach (json_object_get(status, "next"), i, o)
+                log_warning("%s", json_string_value(o));
+        return 0;
+}
+
+int repo_verb_verify(const char *place, const RepoVerbOptions *opt, Error *reterr) {
+        _cleanup_(repository_freep) Repository *repository = NULL;
+        _cleanup_(storage_freep) Storage *storage = NULL;
+        _cleanup_json_ json_t *found = NULL;
+        _cleanup_free_ char *text = NULL;
+        int r, bad;
+
+        r = storage_open(place, false, &storage, reterr);
+        if (r >= 0)
+                r = repository_open(storage, NULL, 0, &repository, reterr);
+        if (r < 0)
+                return r;
+        bad = repo_verify(repository, place, repo_verb_now(), opt->progress, &found, reterr);
+        if (bad < 0)
+                return bad;
+        if (opt->json) {
+                text = json_format(found, false);
+                fputs(text, stdout);
+        } else {
+                print_verified(found);
+                (void) print_expired(repository);
+        }
+        return bad > 0 ? refusal_exit_status(REFUSAL_HASH_MISMATCH) : 0;
+}
+
+/* ---- gc ---- */
+
+static int expire(const char *place, const RepoVerbOptions *opt, char ***ret_removed, Error *reterr) {
+        _cleanup_(storage_freep) Storage *storage = NULL;
+        _cleanup_(change_freep) Change *c = NULL;
+        int r;
+
+        r = open_change(place, &storage, &c, reterr);
+        if (r >= 0)
+                r = publish_expire(c, opt->keep, ret_removed, reterr);
+        if (r < 0 || !*ret_removed || opt->dry_run)
+                return r;
+        return repo_verb_finish(c, opt, "Old releases are out of the metadata.", reterr);
+}
+
+static void print_removed(char *const *releases, const json_t *o, const RepoVerbOptions *opt) {
+        const json_t *removed = json_object_get(o, "removed"), *item;
+        _cleanup_free_ char *bytes = format_bytes((uint64_t) json_integer_value(json_object_get(o, "bytes")));
+        const char *word = opt->dry_run ? "would go" : "removed";
+        size_t i;
+
+        if (opt->json) {
+                _cleanup_json_ json_t *all = json_deep_copy(o);
+                _cleanup_free_ char *text = NULL;
+
+                json_object_set_new(all, "releases", json_from_strv(releases));
+                text = json_format(all, false);
+                fputs(text, stdout);
+                return;
+        }
+        STRV_FOREACH (release, releases)
+                printf("%-12s %s\n", word, *release);
+        json_array_foreach ((json_t *) removed, i, item)
+                printf("%-12s %s\n", word, json_string_value(item));
+        log_info("%zu files, %s.%s", json_array_size(removed), bytes,
+                 releases && !opt->at_once ? " Files of the releases above go when no client can be reading them any "
+                                             "more: run it again in a day."
+                                           : "");
+}
+
+int repo_verb_gc(const char *place, const RepoVerbOptions *opt, Error *reterr) {
+        _cleanup_strv_free_ char **releases = NULL;
+        _cleanup_(storage_freep) Storage *storage = NULL;
+        _cleanup_(change_freep) Change *c = NULL;
+        _cleanup_json_ json_t *removed = NULL;
+        int r = 0;
+
+        if (opt->keep > 0)
+                r = expire(place, opt, &releases, reterr);
+        if (r >= 0 && opt->export_path)
+                return 0;
+        /* Under the lock: nobody brings files over while this looks for files that nobody names. */
+        if (r >= 0)
+                r = open_change(place, &storage, &c, reterr);
+        if (r >= 0)
+                r = repo_gc(change_repository(c), opt->at_once ? INT64_MAX : repo_verb_now(), opt->dry_run, &removed,
+                            reterr);
+        if (r < 0)
+                return r;
+        print_removed(releases, removed, opt);
         return 0;
 }

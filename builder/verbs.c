@@ -10,7 +10,9 @@
 #include "keys.h"
 #include "lock-verb.h"
 #include "log.h"
+#include "publish-verb.h"
 #include "release.h"
+#include "repo-verb.h"
 #include "sign-verb.h"
 #include "store.h"
 #include "verbs.h"
@@ -28,8 +30,10 @@ static struct {
         LockVerbOptions lock;
         SignVerbOptions sign;
         VmVerbOptions vm;
+        RepoVerbOptions repo;
+        PublishVerbOptions publish;
 
-} arg = { .output = "out" };
+} arg = { .output = "out", .publish = { .epoch = PUBLISH_NO_EPOCH } };
 
 bool verbs_want_json(void) {
         return arg.json;
@@ -266,6 +270,16 @@ static int verb_boot(char *const *a, Error *reterr) {
         return vm_verb(a[0], a + 1, &arg.vm, reterr);
 }
 
+static int verb_publish(char *const *a, Error *reterr) {
+        _cleanup_(progress_freep) Progress *progress = make_progress();
+
+        arg.publish.keys = arg.keys;
+        arg.publish.workers = arg.workers;
+        arg.publish.json = arg.json;
+        arg.publish.progress = progress;
+        return publish_verb(a[0], a[1], &arg.publish, reterr);
+}
+
 /* ---- keys, machine, store
  * ------------------------------------------------------------------------------------------------ */
 
@@ -318,6 +332,39 @@ static int verb_gc(char *const *a, Error *reterr) {
                 log_info("%s of derived files removed from %s; packages are kept", freed_text, store->path);
         return 0;
 }
+
+/* ---- repositories ----------------------------------------------------------------------------------------------- */
+
+static RepoVerbOptions *repo_options(Progress *progress) {
+        arg.repo.keys = arg.keys;
+        arg.repo.json = arg.json;
+        arg.repo.progress = progress;
+        return &arg.repo;
+}
+
+#define REPO_VERB(name, ...)                                                                                           \
+        static int verb_repo_##name(char *const *a, Error *reterr) {                                                   \
+                _cleanup_(progress_freep) Progress *progress = make_progress();                                        \
+                                                                                                                       \
+                return repo_verb_##name(__VA_ARGS__, repo_options(progress), reterr);                                  \
+        }
+
+REPO_VERB(init, a[0])
+REPO_VERB(channel, a[0], a[1])
+REPO_VERB(refresh, a[0], a + 1)
+REPO_VERB(promote, a[0], a[1], a[2])
+REPO_VERB(rollout, a[0], a[1], a[2])
+REPO_VERB(withdraw, a[0], a[1], a[2])
+REPO_VERB(sign, a[0])
+REPO_VERB(import, a[0], a + 1)
+REPO_VERB(status, a[0])
+REPO_VERB(verify, a[0])
+REPO_VERB(gc, a[0])
+REPO_VERB(keys_show, a[0])
+REPO_VERB(keys_generate, a[0])
+REPO_VERB(keys_rotate, a[0], a[1], a[2])
+REPO_VERB(keys_add, a[0], a[1], a[2])
+REPO_VERB(keys_remove, a[0], a[1], a[2])
 
 /* ---- the tables
  * ------------------------------------------------------------------------------------------------------------ */
@@ -398,6 +445,26 @@ static const OptionSpec boot_options[] = {
         { "log", 0, OPTION_STRING, "FILE", "copy the console there", &arg.vm.log },
         { "network", 0, OPTION_FLAG, NULL, "the machine may reach the world", &arg.vm.network },
 };
+static const OptionSpec publish_options[] = {
+        KEYS("keys of channel, snapshot and timestamp (default: keys/dev if it exists)"),
+        { "channel", 0, OPTION_STRING, "C", "offer it there (default: stable)", &arg.publish.channel },
+        { "rollout", 0, OPTION_STRING, "R", "share of machines: 10%, 10%/day, 1%+10%/day (default: all at once)",
+          &arg.publish.rollout },
+        { "notes", 0, OPTION_STRING, "TEXT", "one paragraph for people; @FILE: what is in there", &arg.publish.notes },
+        { "epoch", 0, OPTION_NUMBER, "N", "security epoch (default: the channel's)", &arg.publish.epoch },
+        { "critical", 0, OPTION_FLAG, NULL, "rollout and maintenance windows do not hold it back",
+          &arg.publish.critical },
+        { "supersedes", 0, OPTION_LIST, "V", "a version that this one replaces for good reasons",
+          &arg.publish.supersedes },
+        { "export", 0, OPTION_STRING, "FILE", "write what must be signed elsewhere, and stop",
+          &arg.publish.export_path },
+        { "dry-run", 0, OPTION_FLAG, NULL, "check and pack, and publish nothing", &arg.publish.dry_run },
+        { "allow-development", 0, OPTION_FLAG, NULL, "take a release signed with development keys",
+          &arg.publish.allow_development },
+        { "allow-older", 0, OPTION_FLAG, NULL, "take a version or epoch below the channel's newest",
+          &arg.publish.allow_older },
+        { "workers", 'j', OPTION_NUMBER, "N", "packing processes (default: one for each processor)", &arg.workers },
+};
 static const OptionSpec keys_generate_options[] = {
         { "release", 0, OPTION_FLAG, NULL, "real keys, not marked as development keys", &arg.release },
         { "organisation", 0, OPTION_STRING, "NAME", "for the certificates' names", &arg.organisation },
@@ -406,6 +473,75 @@ static const OptionSpec doctor_options[] = { OUTPUT };
 static const OptionSpec gc_options[] = {
         { "keep", 0, OPTION_NUMBER, "MIB", "leave this much of derived files (default: 0)", &arg.keep },
 };
+
+#define REPO_KEYS KEYS("folder with the repository's keys, as many of them as are here")
+#define REPO_EXPORT                                                                                                    \
+        { "export", 0, OPTION_STRING, "FILE", "write what others must sign, publish nothing", &arg.repo.export_path }
+#define REPO_CHANNEL(text)                                                                                             \
+        { "channel", 'c', OPTION_STRING, "NAME", text, &arg.repo.channel }
+#define REPO_ROLLOUT                                                                                                   \
+        {                                                                                                              \
+                "rollout", 0, OPTION_STRING, "SHARE", "machines that may take it: 10%, 10%/day, 5%+20%/day",           \
+                        &arg.repo.rollout                                                                              \
+        }
+#define REPO_TYPE                                                                                                      \
+        { "type", 0, OPTION_STRING, "TYPE", "ed25519 (default), ecdsa or rsa", &arg.repo.type }
+#define REPO_EXPIRE                                                                                                    \
+        { "expire", 0, OPTION_LIST, "ROLE=DAYS", "how long a role's metadata is valid (repeatable)", &arg.repo.expire }
+#define REPO_THRESHOLD                                                                                                 \
+        { "threshold", 0, OPTION_NUMBER, "N", "signatures that are needed", &arg.repo.threshold }
+
+static const OptionSpec repo_init_options[] = {
+        REPO_KEYS,
+        { "root-threshold", 0, OPTION_NUMBER, "N", "signatures that a root needs (default: 1)",
+          &arg.repo.root_threshold },
+        { "channel", 'c', OPTION_LIST, "NAME", "a channel (repeatable; default: stable)", &arg.repo.channels },
+        REPO_EXPIRE,
+        REPO_EXPORT,
+};
+static const OptionSpec repo_channel_options[] = { REPO_KEYS, REPO_THRESHOLD, REPO_EXPORT };
+static const OptionSpec repo_refresh_options[] = { REPO_KEYS, REPO_EXPIRE, REPO_EXPORT };
+static const OptionSpec repo_promote_options[] = {
+        REPO_CHANNEL("where it goes"),
+        { "from", 0, OPTION_STRING, "NAME", "only if this channel has it", &arg.repo.from },
+        REPO_ROLLOUT,
+        REPO_KEYS,
+        REPO_EXPORT,
+};
+static const OptionSpec repo_rollout_options[] = { REPO_CHANNEL("where it is"), REPO_ROLLOUT, REPO_KEYS, REPO_EXPORT };
+static const OptionSpec repo_withdraw_options[] = {
+        { "reason", 0, OPTION_STRING, "TEXT", "what devices show", &arg.repo.reason },
+        REPO_CHANNEL("only there (default: everywhere)"),
+        REPO_KEYS,
+        REPO_EXPORT,
+};
+static const OptionSpec repo_sign_options[] = {
+        REPO_KEYS,
+        { "out", 'o', OPTION_STRING, "FILE", "where it goes with the signatures (default: signed.json)",
+          &arg.repo.out },
+};
+static const OptionSpec repo_import_options[] = { REPO_KEYS, REPO_EXPORT };
+static const OptionSpec repo_look_options[] = { REPO_KEYS };
+static const OptionSpec repo_gc_options[] = {
+        { "keep", 0, OPTION_NUMBER, "N", "take all but the newest N releases of each product out of each channel",
+          &arg.repo.keep },
+        { "dry-run", 'n', OPTION_FLAG, NULL, "only say what would go", &arg.repo.dry_run },
+        { "now", 0, OPTION_FLAG, NULL, "also what clients may be reading right now", &arg.repo.at_once },
+        REPO_KEYS,
+        REPO_EXPORT,
+};
+static const OptionSpec repo_keys_generate_options[] = {
+        REPO_TYPE,
+        { "root", 0, OPTION_NUMBER, "N", "so many root keys (default: 1)", &arg.repo.root_keys },
+};
+static const OptionSpec repo_keys_rotate_options[] = {
+        { "replace", 0, OPTION_STRING, "KEY", "which of several keys goes: a .pub file, or how its id begins",
+          &arg.repo.replace },
+        REPO_TYPE,
+        REPO_KEYS,
+        REPO_EXPORT,
+};
+static const OptionSpec repo_keys_change_options[] = { REPO_THRESHOLD, REPO_KEYS, REPO_EXPORT };
 
 #define VERB(name, arguments, min, max, help, details, options, run)                                                   \
         { name, arguments, min, max, help, details, options, ELEMENTSOF(options), run }
@@ -440,8 +576,45 @@ static const VerbSpec verbs[] = {
              "--sign-file tosign.json\n"
              "--keys DIR --out signed.json\"; carry that back; \"sign RELEASE --import signed.json\".",
              sign_options, verb_sign),
+        VERB("publish", "RELEASE REPOSITORY", 2, 2, "offer a release to devices",
+             "REPOSITORY is a folder, s3://BUCKET/PREFIX or https://ENDPOINT/BUCKET/PREFIX, made by \"repo init\".\n"
+             "What an interruption leaves undone the same command does: sealab-publish(1).",
+             publish_options, verb_publish),
         VERB("boot", "RELEASE [COMMAND...]", 1, -1, "boot the disk image in QEMU", NULL, boot_options, verb_boot),
         VERB("doctor", "", 0, 0, "can this machine build? what to do if not", NULL, doctor_options, verb_doctor),
+        VERB("repo init", "REPO", 1, 1, "make a repository for releases", NULL, repo_init_options, verb_repo_init),
+        VERB("repo channel", "REPO NAME", 2, 2, "add a channel", NULL, repo_channel_options, verb_repo_channel),
+        VERB("repo refresh", "REPO [ROLE...]", 1, -1, "sign again before it expires",
+             "Without ROLE: a new timestamp, and a new snapshot when half of its time is over; for a cron job that has "
+             "these two\nkeys only. With ROLE: new versions of these (root, targets, a channel).",
+             repo_refresh_options, verb_repo_refresh),
+        VERB("repo promote", "REPO PRODUCT VERSION", 3, 3, "bring a release into another channel", NULL,
+             repo_promote_options, verb_repo_promote),
+        VERB("repo rollout", "REPO PRODUCT VERSION", 3, 3, "change the share of machines that may take a release", NULL,
+             repo_rollout_options, verb_repo_rollout),
+        VERB("repo withdraw", "REPO PRODUCT VERSION", 3, 3, "take a release back: devices stop taking it", NULL,
+             repo_withdraw_options, verb_repo_withdraw),
+        VERB("repo sign", "REQUEST", 1, 1, "on a key's machine: sign what --export wrote",
+             "Shows in words what it signs. Several holders can sign one after the other, or each a copy: import takes "
+             "all of them.",
+             repo_sign_options, verb_repo_sign),
+        VERB("repo import", "REPO FILE...", 2, -1, "publish what came back with signatures", NULL, repo_import_options,
+             verb_repo_import),
+        VERB("repo status", "REPO", 1, 1, "roles, keys, what expires when, channels, what to do next", NULL,
+             repo_look_options, verb_repo_status),
+        { "repo verify", "REPO", 1, 1, "check every signature, hash and file",
+          "Exit status 0: all is well; 5: something is damaged.", NULL, 0, verb_repo_verify },
+        VERB("repo gc", "REPO", 1, 1, "remove files that no client needs any more", NULL, repo_gc_options,
+             verb_repo_gc),
+        VERB("repo keys show", "REPO", 1, 1, "who signs what", NULL, repo_look_options, verb_repo_keys_show),
+        VERB("repo keys generate", "KEYS", 1, 1, "make the keys of a repository", NULL, repo_keys_generate_options,
+             verb_repo_keys_generate),
+        VERB("repo keys rotate", "REPO ROLE [PUBKEY.pub]", 2, 3, "replace a key", NULL, repo_keys_rotate_options,
+             verb_repo_keys_rotate),
+        VERB("repo keys add", "REPO ROLE [PUBKEY.pub]", 2, 3, "give a role another key, or another threshold", NULL,
+             repo_keys_change_options, verb_repo_keys_add),
+        VERB("repo keys remove", "REPO ROLE KEY", 3, 3, "take a key from a role", NULL, repo_keys_change_options,
+             verb_repo_keys_remove),
         VERB("gc", "", 0, 0, "remove derived files from the store", NULL, gc_options, verb_gc),
 };
 
