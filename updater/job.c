@@ -3,9 +3,11 @@
 #include <getopt.h>
 #include <time.h>
 
+#include "conditions.h"
 #include "io.h"
 #include "job.h"
 #include "log.h"
+#include "policy.h"
 #include "settings.h"
 #include "state.h"
 #include "update.h"
@@ -147,13 +149,128 @@ static int do_check(Job *j, Error *reterr) {
         return 0;
 }
 
+/* A closed lid or a shutdown waits until the slot is written; where logind cannot be asked, they do not, and nothing is
+ * lost but time. */
+static void stay_awake(const Job *j, int *ret_fd) {
+        _cleanup_error_ Error e = {};
+
+        *ret_fd = -EBADF;
+        if (!j->context.paths.root && conditions_inhibit("an update is being written", ret_fd, &e) < 0)
+                log_warning("%s", e.message);
+}
+
 static int do_update(Job *j, Error *reterr) {
         _cleanup_free_ char *message = NULL;
+        _cleanup_close_ int inhibitor = -EBADF;
         PlanRequest q = request(j);
-        int r = update_run(&j->context, &q, &message, reterr);
+        int r;
 
+        stay_awake(j, &inhibitor);
+        r = update_run(&j->context, &q, &message, reterr);
         if (r >= 0)
                 print_success(r > 0, message, NULL);
+        return r;
+}
+
+/* ---- what the timer asks for ---- */
+
+typedef struct Situation {
+        Conditions conditions;
+        int32_t utc_offset;
+        char machine_id[33];
+} Situation;
+
+static void situation_done(Situation *s) {
+        conditions_done(&s->conditions);
+}
+
+static int read_situation(const Job *j, Situation *ret, Error *reterr) {
+        const char *root = j->context.paths.root ?: "/";
+        _cleanup_free_ char *path = path_join(root, "etc/machine-id"), *id = NULL;
+        size_t size = 0;
+        int r;
+
+        r = conditions_read(root, &ret->conditions, reterr);
+        if (r >= 0)
+                r = io_read_file(AT_FDCWD, path, 4096, &id, &size, reterr);
+        if (r < 0)
+                return r;
+        snprintf(ret->machine_id, sizeof ret->machine_id, "%.32s", id);
+        ret->utc_offset = conditions_utc_offset(root, j->settings->time_zone, j->context.now);
+        return 0;
+}
+
+/* Says what policy says; false: not now. */
+static bool allowed(PolicyDecision *d) {
+        _cleanup_(policy_decision_done) PolicyDecision decision = *d;
+        json_t *data;
+
+        *d = (PolicyDecision){};
+        if (decision.answer == POLICY_NOW)
+                return true;
+        data = json_pack("{s:s}", "policy", decision.id);
+        if (decision.until > 0)
+                json_object_set_new(data, "until", json_integer(decision.until));
+        print_success(true, decision.reason, data);
+        return false;
+}
+
+/* 1: an update was installed; 0: not, and the reason was printed. */
+static int install_by_policy(Job *j, const Situation *s, bool *ret_critical, Error *reterr) {
+        _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
+        _cleanup_(machine_freep) Machine *m = NULL;
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        _cleanup_close_ int inhibitor = -EBADF;
+        _cleanup_free_ char *message = NULL;
+        PlanRequest q = {};
+        PolicyDecision d;
+        int r;
+
+        r = update_check(&j->context, &q, &catalogue, &plan, &m, reterr);
+        if (r < 0)
+                return r;
+        if (plan->outcome != PLAN_UPDATE) {
+                print_success(true, plan->reason, plan_to_json(plan, m));
+                return 0;
+        }
+        *ret_critical = plan->offer->description->critical;
+        d = policy_may_download(j->settings, &s->conditions, j->context.now, s->utc_offset, s->machine_id,
+                                *ret_critical);
+        if (!allowed(&d))
+                return 0;
+        d = policy_may_install(j->settings, &s->conditions, j->context.now, s->utc_offset, s->machine_id,
+                               *ret_critical);
+        if (!allowed(&d))
+                return 0;
+        stay_awake(j, &inhibitor);
+        r = update_run(&j->context, &q, &message, reterr);
+        if (r < 0)
+                return r;
+        print_success(r > 0, message, NULL);
+        return r == 0;
+}
+
+static int do_auto(Job *j, Error *reterr) {
+        _cleanup_(situation_done) Situation s = {};
+        bool critical = false;
+        PolicyDecision d;
+        int r;
+
+        r = read_situation(j, &s, reterr);
+        if (r < 0)
+                return r;
+        /* Asking costs next to nothing, and only the answer tells whether something critical waits: no window holds it
+         * back. */
+        d = policy_may_download(j->settings, &s.conditions, j->context.now, s.utc_offset, s.machine_id,
+                                /* critical= */ true);
+        if (!allowed(&d))
+                return 0;
+        r = install_by_policy(j, &s, &critical, reterr);
+        if (r <= 0 || j->context.paths.root)
+                return r < 0 ? r : 0;
+        d = policy_may_reboot(j->settings, &s.conditions, j->context.now, s.utc_offset, critical);
+        r = d.answer == POLICY_NOW ? conditions_reboot(/* soft= */ false, reterr) : 0;
+        policy_decision_done(&d);
         return r;
 }
 
@@ -235,6 +352,8 @@ static int dispatch(Job *j, Error *reterr) {
                 return do_check(j, reterr);
         case JOB_UPDATE:
                 return do_update(j, reterr);
+        case JOB_AUTO:
+                return do_auto(j, reterr);
         case JOB_REVERT:
                 return do_revert(j, reterr);
         case JOB_PIN:

@@ -12,7 +12,7 @@ typedef struct Conditions {
         bool metered; /* the default route's connection */
         bool online;
         bool inhibited;           /* somebody holds a block inhibitor for shutdown or sleep, or presents */
-        const char *inhibited_by; /* borrowed; may be NULL */
+        char *inhibited_by; /* owned; may be NULL */
         bool idle;                /* no active session, or all idle */
 } Conditions;
 

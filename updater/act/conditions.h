@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the machine is doing right now: power (sysfs), network (routes, NetworkManager's opinion of metered), who must
+ * not be interrupted (logind). What cannot be found out counts as harmless for a machine that has no such thing, and as
+ * a hindrance where a thing is there and does not answer. */
+
+#include "policy.h"
+
+/* root: "/" or a folder with sys/ and proc/, then the bus is not asked. */
+int conditions_read(const char *root, Conditions *ret, Error *reterr);
+void conditions_done(Conditions *c);
+
+/* A block inhibitor (logind) while a slot is written: a closed lid or a shutdown waits. *ret_fd is closed to give it
+ * back; -EBADF where there is no logind. */
+int conditions_inhibit(const char *why, int *ret_fd, Error *reterr);
+/* Asks logind to restart the machine, or to start only user space anew. */
+int conditions_reboot(bool soft, Error *reterr);
+/* Seconds east of UTC in the zone ("Europe/Berlin"; NULL: the machine's) at that time. */
+int32_t conditions_utc_offset(const char *root, const char *time_zone, int64_t now);
