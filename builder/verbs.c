@@ -621,6 +621,7 @@ static const VerbSpec verbs[] = {
 const OptionTable *verbs_table(void) {
         static const OptionTable table = {
                 .program = "sealab",
+                .pages = "sealab(1) and sealab-recipe(5)",
                 .summary = "Builds image-based Linux systems: signed, dm-verity-protected EROFS images "
                            "of /usr from locked Debian packages.",
                 .verbs = verbs,

@@ -45,7 +45,7 @@ static void make_program(Program *p) {
         p->verbs[4] = (VerbSpec){ "doctor", "", 0, 0, "looks at the machine", NULL, NULL, 0, never_run };
         p->add[0] = (OptionSpec){ "name", 'n', OPTION_LIST, "NAME", "a name", &p->parsed.names };
         p->verbs[5] = (VerbSpec){ "keys ring add", "KEY", 1, 1, "adds a key", NULL, p->add, 1, never_run };
-        p->table = (OptionTable){ "prog", "Builds images.", p->verbs, 6, p->common, 3 };
+        p->table = (OptionTable){ "prog", "Builds images.", "prog(1)", p->verbs, 6, p->common, 3 };
 }
 
 /* Splits at spaces; ~ is an empty word. */

@@ -46,8 +46,7 @@ static char *program_help(const OptionTable *t) {
         buffer_puts(&b, "\nOptions of every verb:\n");
         for (size_t i = 0; i < t->n_common; i++)
                 append_option(&b, &t->common[i]);
-        buffer_printf(&b, "\n\"%s VERB --help\" explains a verb; the whole story is in %s(1) and sealab-recipe(5).\n",
-                      t->program, t->program);
+        buffer_printf(&b, "\n\"%s VERB --help\" explains a verb; the whole story is in %s.\n", t->program, t->pages);
         return buffer_steal(&b);
 }
 

@@ -5,7 +5,6 @@
  * and parsing, --help and its tests are made from them. */
 
 #include "error.h"
-#include "progress.h"
 
 typedef enum OptionKind {
         OPTION_FLAG,   /* bool */
@@ -36,6 +35,7 @@ typedef struct VerbSpec {
 
 typedef struct OptionTable {
         const char *program, *summary;
+        const char *pages; /* "sealab(1) and sealab-recipe(5)": where the whole story is */
         const VerbSpec *verbs;
         size_t n_verbs;
         const OptionSpec *common;
