@@ -109,8 +109,7 @@ static void check_sysupdate(const Recipe *r, const char *where, ConfDiagnostics 
         _cleanup_free_ char *hint = xasprintf("name %s= too", missing);
 
         if (!r->sysupdate_source != !r->sysupdate_keyring)
-                conf_diagnose(d, o ? o->file : where, o ? o->line : 0, 0, hint, "%s= has no effect without %s=", key,
-                              missing);
+                conf_diagnose(d, o ? o->file : where, o ? o->line : 0, 0, hint, "%s= needs %s=", key, missing);
 }
 
 /* The id is unknown only where its own problem has been reported. */

@@ -73,25 +73,45 @@ static int run_gpg(const char *key, const char *home, const void *text, size_t s
         return 0;
 }
 
+static bool is_file(const char *key) {
+        return strchr(key, '/') || access(key, F_OK) >= 0;
+}
+
+static int cannot_sign(const char *key, const Error *e, Error *reterr) {
+        error_set(reterr, ENOKEY, REFUSAL_KEY, "no signature by %s: %s", key, e->message);
+        return error_hint(reterr, is_file(key)
+                                          ? "The file must hold one secret key without a passphrase; \"gpg "
+                                            "--export-secret-keys ID\" writes one. A key of your keyring is named by "
+                                            "its fingerprint instead."
+                                          : "\"gpg --list-secret-keys\" shows the keys there are; a file is named by "
+                                            "its path.");
+}
+
 int openpgp_sign(const char *key, const void *text, size_t size, Buffer *ret, Error *reterr) {
         _cleanup_(home_done) Home home = {};
-        bool is_file = strchr(key, '/') || access(key, F_OK) >= 0;
         _cleanup_error_ Error e = {};
         int r = check_gpg(reterr);
 
         if (r < 0)
                 return r;
-        if (is_file)
+        if (is_file(key))
                 r = import_key(key, &home, &e);
         if (r >= 0)
                 r = run_gpg(key, home.path, text, size, ret, &e);
-        if (r >= 0)
-                return 0;
-        error_set(reterr, ENOKEY, REFUSAL_KEY, "no signature by %s: %s", key, e.message);
-        return error_hint(reterr,
-                          is_file ? "The file must hold one secret key without a passphrase; \"gpg "
-                                    "--export-secret-keys ID\" writes one. A key of your keyring is named by its "
-                                    "fingerprint instead."
-                                  : "\"gpg --list-secret-keys\" shows the keys there are; a file is named by its "
-                                    "path.");
+        return r < 0 ? cannot_sign(key, &e, reterr) : 0;
+}
+
+int openpgp_check(const char *key, Error *reterr) {
+        const char *const argv[] = { "gpg", "--batch", "--quiet", "--no-tty", "--list-secret-keys", "--", key, NULL };
+        _cleanup_buffer_ Buffer unused = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        if (is_file(key))
+                return openpgp_sign(key, "", 0, &unused, reterr);
+        r = check_gpg(reterr);
+        if (r < 0)
+                return r;
+        r = process_run((char *const *) argv, NULL, NULL, NULL, &e);
+        return r < 0 ? cannot_sign(key, &e, reterr) : 0;
 }

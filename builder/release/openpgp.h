@@ -11,3 +11,5 @@
  * private folder that is gone afterwards), or else what gpg's --local-user takes, out of the user's own keyring.
  * REFUSAL_MACHINE: there is no gpg; REFUSAL_KEY: the key cannot be used. */
 int openpgp_sign(const char *key, const void *text, size_t size, Buffer *ret, Error *reterr);
+/* Whether openpgp_sign() could sign, without asking anybody for a passphrase or a card: to be told before long work. */
+int openpgp_check(const char *key, Error *reterr);

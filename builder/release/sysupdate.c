@@ -239,7 +239,7 @@ static int check_key(const Job *j, Error *reterr) {
         int r;
 
         if (j->opt->gpg_key)
-                return 0;
+                return openpgp_check(j->opt->gpg_key, reterr);
         r = storage_size(j->storage, SYSUPDATE_SIGNATURE, &size, reterr);
         if (r < 0)
                 return r;
@@ -282,6 +282,14 @@ static int check_release(const Release *r, const SysupdateOptions *opt, Error *r
         if (!release_is_signed(r)) {
                 error_set(reterr, ENOKEY, REFUSAL_BAD_SIGNATURE, "%s is not signed", r->folder);
                 return error_hint(reterr, "Sign it first: \"sealab sign %s --keys DIR\".", r->folder);
+        }
+        if (r->development_keys && !opt->allow_development) {
+                error_set(reterr, EKEYREJECTED, REFUSAL_KEY, "%s is signed with development keys, which nobody guards",
+                          r->folder);
+                return error_hint(reterr,
+                                  "Sign it with the real keys (\"sealab sign %s --keys DIR --release\"), or, for a "
+                                  "folder that only test machines follow, say --allow-development.",
+                                  r->folder);
         }
         if (r->version[strspn(r->version, VERSION_CHARACTERS)])
                 return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,

@@ -22,16 +22,17 @@
 #define SYSUPDATE_BEST_BEFORE_DAYS_MAX 3650
 
 typedef struct SysupdateOptions {
-        const char *gpg_key;  /* a file with a secret key, else what gpg's --local-user takes; NULL: no signature */
-        uint64_t best_before; /* days from now, for systemd 260 and newer; 0: none */
-        unsigned workers;     /* 0: all cores */
-        int64_t now;          /* seconds since 1970 */
-        Progress *progress;   /* may be NULL */
+        const char *gpg_key;    /* a file with a secret key, else what gpg's --local-user takes; NULL: no signature */
+        uint64_t best_before;   /* days from now, for systemd 260 and newer; 0: none */
+        unsigned workers;       /* 0: all cores */
+        bool allow_development; /* a release signed with development keys */
+        int64_t now;            /* seconds since 1970 */
+        Progress *progress;     /* may be NULL */
 } SysupdateOptions;
 
 /* Adds a release, or, where it is there already, writes the manifest and its signature anew: 1 (that is how a
  * best-before date is moved on). Takes and releases the storage's lock. Refused: an unsigned release
- * (REFUSAL_BAD_SIGNATURE), one that the manifest has with other content (REFUSAL_EXISTS), a version that
- * systemd-sysupdate would pass over (REFUSAL_BAD_VALUE), a manifest that is none (REFUSAL_BAD_FORMAT), no signature
- * where there was one (REFUSAL_KEY). */
+ * (REFUSAL_BAD_SIGNATURE), development keys (REFUSAL_KEY), one that the manifest has with other content
+ * (REFUSAL_EXISTS), a version that systemd-sysupdate would pass over (REFUSAL_BAD_VALUE), a manifest that is none
+ * (REFUSAL_BAD_FORMAT), no signature where there was one (REFUSAL_KEY). */
 int sysupdate_publish(Storage *s, const Release *release, const SysupdateOptions *opt, Error *reterr);

@@ -44,7 +44,8 @@ static void append_head(Buffer *b, const Recipe *recipe) {
         buffer_puts(b, "\n");
 }
 
-/* The flags are those of the disk image: an empty slot is not to be mounted by itself, a filled one is. */
+/* The flags are those of the disk image: read-only, and no longer "not to be mounted by itself", which empty slots
+ * have. In one number, for systemd 257 passes over PartitionNoAuto= where the partition holds a signature. */
 static int put_partition(Tree *t, const Recipe *recipe, size_t i, int64_t epoch, Error *reterr) {
         _cleanup_free_ char *path = xasprintf(FOLDER "/%s.transfer", partitions[i].name);
         const char *id = recipe->image_id;
@@ -59,8 +60,7 @@ static int put_partition(Tree *t, const Recipe *recipe, size_t i, int64_t epoch,
                       "Path=auto\n"
                       "MatchPattern=%s_@v%s\n"
                       "MatchPartitionType=%s\n"
-                      "PartitionNoAuto=no\n"
-                      "ReadOnly=yes\n"
+                      "PartitionFlags=0x1000000000000000\n"
                       "InstancesMax=2\n",
                       id, partitions[i].source, id, partitions[i].label, partitions[i].type);
         return put(t, path, epoch, b.data, b.size, reterr);
