@@ -265,9 +265,11 @@ static int export_change(const Publishing *p, Error *reterr) {
                 print_json(o);
                 return 0;
         }
-        log_info("The files are there; nothing names them yet. %s holds what is to be signed. On the machine with the "
-                 "keys: sealab repo sign %s --keys DIR -o signed.json; then here: sealab repo import %s signed.json",
-                 p->opt->export_path, path_basename(p->opt->export_path), p->place);
+        log_info(
+                "The files are there; nothing names them yet. %s holds what is to be signed. On the machine with the "
+                "keys: sealab repo sign %s --keys DIR -o signed.json; then here: sealab repo import %s signed.json%s%s",
+                p->opt->export_path, path_basename(p->opt->export_path), p->place, p->keys->folder ? " --keys " : "",
+                p->keys->folder ?: "");
         return 0;
 }
 
