@@ -533,6 +533,27 @@ static void names_are_encoded_as_signers_do(void **state) {
         assert_string_equal(value, "a%2Fb");
 }
 
+/* The example of Amazon's documentation of the signature ("GET Bucket (List Objects)"). */
+static void our_own_signature_is_that_of_the_specification(void **state) {
+        static const char *const headers[] = {
+                "Host: examplebucket.s3.amazonaws.com",
+                "x-amz-date: 20130524T000000Z",
+                "X-Amz-Content-SHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                NULL,
+        };
+        const S3 s3 = { .access_key = (char *) "AKIAIOSFODNN7EXAMPLE",
+                        .secret_key = (char *) "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                        .region = (char *) "us-east-1" };
+        _cleanup_free_ char *line =
+                s3_sign(&s3, "GET", "/", "max-keys=2&prefix=J", headers,
+                        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "20130524T000000Z");
+
+        assert_string_equal(line, "Authorization: AWS4-HMAC-SHA256 "
+                                  "Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
+                                  "SignedHeaders=host;x-amz-content-sha256;x-amz-date, "
+                                  "Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -557,6 +578,7 @@ int main(void) {
                 TEST(one_half_of_the_credentials_is_refused),
                 TEST(answers_are_read_with_limits),
                 TEST(names_are_encoded_as_signers_do),
+                TEST(our_own_signature_is_that_of_the_specification),
         };
 
         return cmocka_run_group_tests_name("storage", tests, NULL, NULL);

@@ -246,7 +246,9 @@ static int complete(Upload *u, Error *reterr) {
         S3Request q = {
                 .method = "POST", .name = u->name, .query = query, .headers = { "Content-Type: application/xml" }
         };
+        const S3Request look = { .method = "HEAD", .name = u->name };
         _cleanup_error_ Error e = {};
+        bool lost;
         int r;
 
         buffer_puts(&b, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
@@ -261,16 +263,12 @@ static int complete(Upload *u, Error *reterr) {
         r = s3_request(u->s3, &q, &response, &e);
         if (r == S3_OK)
                 return 0;
-        if (r == S3_NOT_FOUND) {
-                /* Finished by a request whose answer was lost? */
-                const S3Request look = { .method = "HEAD", .name = u->name };
-
-                r = s3_request(u->s3, &look, &head, reterr);
-                if (r < 0)
-                        return r;
-                return r == S3_OK && head.size == u->size ? 0 : 1;
-        }
-        if (response.code && (streq(response.code, "InvalidPart") || streq(response.code, "NoSuchUpload")))
+        lost = r == S3_NOT_FOUND ||
+               (response.code && (streq(response.code, "InvalidPart") || streq(response.code, "NoSuchUpload")));
+        /* Was it finished by a request whose answer got lost? Servers say different things to its repetition. */
+        if (s3_request(u->s3, &look, &head, NULL) == S3_OK && head.size == u->size)
+                return 0;
+        if (lost)
                 return 1;
         if (r < 0)
                 return error_move(reterr, &e);

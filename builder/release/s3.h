@@ -83,6 +83,12 @@ void s3_xml_append(Buffer *b, const char *text); /* escaped */
  * paths. */
 char *s3_encode(const char *text, bool keep_slashes);
 
+/* The Authorization header of AWS signature version 4, for requests that libcurl signs wrongly (s3-request.c says
+ * which). path and query are canonical already, headers ("Name: value") are all that are to be signed, when is
+ * "20130524T000000Z". */
+char *s3_sign(const S3 *s, const char *method, const char *path, const char *query, const char *const *headers,
+              const char *payload_sha256, const char *when);
+
 /* Multipart uploads, remembered in $XDG_STATE_HOME/sealab/uploads until they are finished, so that the next run sends
  * only the parts that are missing. before_part (may be NULL) is called before each part. */
 typedef int (*S3BeforePart)(void *userdata, Error *reterr);
