@@ -46,8 +46,8 @@ int tuf_client_load_stored(TufClient *c, TufType type, const char *name, TufTrus
 int tuf_client_load_root(TufClient *c, Error *reterr);
 
 /* Sections 5.5 and 5.6, and the same for a delegated role: the document that meta describes, from the storage if it is
- * there and good, else fetched, checked, and stored. name is its file's. before (may be NULL) looks at a document that
- * was fetched just before it is believed. */
+ * there and good, else fetched, checked and stored. check (may be NULL) looks at a fetched document before it is
+ * believed. */
 typedef struct TufWanted {
         TufType type;
         const char *file; /* in the storage: "snapshot.json" */
