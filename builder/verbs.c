@@ -15,6 +15,7 @@
 #include "repo-verb.h"
 #include "sign-verb.h"
 #include "store.h"
+#include "sysupdate-verb.h"
 #include "verbs.h"
 #include "verify.h"
 #include "vm-verb.h"
@@ -32,6 +33,8 @@ static struct {
         VmVerbOptions vm;
         RepoVerbOptions repo;
         PublishVerbOptions publish;
+        SysupdateVerbOptions sysupdate;
+        bool sysupdate_layout;
 
 } arg = { .output = "out", .publish = { .epoch = PUBLISH_NO_EPOCH } };
 
@@ -270,6 +273,21 @@ static int verb_boot(char *const *a, Error *reterr) {
         return vm_verb(a[0], a + 1, &arg.vm, reterr);
 }
 
+static int publish_sysupdate(char *const *a, Progress *progress, Error *reterr) {
+        const PublishVerbOptions *p = &arg.publish;
+
+        if (arg.keys || p->channel || p->rollout || p->notes || p->supersedes || p->critical || p->export_path ||
+            p->dry_run || p->allow_older || p->epoch != PUBLISH_NO_EPOCH)
+                return error_set(reterr, EINVAL, REFUSAL_USAGE,
+                                 "with --sysupdate-layout there are only --gpg-key, --best-before, --allow-development "
+                                 "and --workers: systemd-sysupdate knows no channels, rollouts and descriptions");
+        arg.sysupdate.workers = arg.workers;
+        arg.sysupdate.allow_development = p->allow_development;
+        arg.sysupdate.json = arg.json;
+        arg.sysupdate.progress = progress;
+        return sysupdate_verb(a[0], a[1], &arg.sysupdate, reterr);
+}
+
 static int verb_publish(char *const *a, Error *reterr) {
         _cleanup_(progress_freep) Progress *progress = make_progress();
 
@@ -277,6 +295,11 @@ static int verb_publish(char *const *a, Error *reterr) {
         arg.publish.workers = arg.workers;
         arg.publish.json = arg.json;
         arg.publish.progress = progress;
+        if (arg.sysupdate_layout)
+                return publish_sysupdate(a, progress, reterr);
+        if (arg.sysupdate.gpg_key || arg.sysupdate.best_before)
+                return error_set(reterr, EINVAL, REFUSAL_USAGE,
+                                 "--gpg-key and --best-before are for --sysupdate-layout");
         return publish_verb(a[0], a[1], &arg.publish, reterr);
 }
 
@@ -463,6 +486,12 @@ static const OptionSpec publish_options[] = {
           &arg.publish.allow_development },
         { "allow-older", 0, OPTION_FLAG, NULL, "take a version or epoch below the channel's newest",
           &arg.publish.allow_older },
+        { "sysupdate-layout", 0, OPTION_FLAG, NULL, "write what systemd-sysupdate follows instead",
+          &arg.sysupdate_layout },
+        { "gpg-key", 0, OPTION_STRING, "KEY", "with --sysupdate-layout: who signs, a file or a key of gpg",
+          &arg.sysupdate.gpg_key },
+        { "best-before", 0, OPTION_NUMBER, "DAYS", "with --sysupdate-layout: until when devices believe it",
+          &arg.sysupdate.best_before },
         { "workers", 'j', OPTION_NUMBER, "N", "packing processes (default: one for each processor)", &arg.workers },
 };
 static const OptionSpec keys_generate_options[] = {
