@@ -134,7 +134,8 @@ static void one_key_with_several_ids_counts_once(void **state) {
                 _cleanup_json_ json_t *document = json_pack("{s:[], s:O}", "signatures", "signed",
                                                             json_object_get(s->document->document, "signed"));
                 _cleanup_(tuf_metadata_freep) TufMetadata *m = NULL;
-                const TufRole role = { (char *[]){ "0", "1", "2", "gone", NULL }, 2 };
+                const TufRole role = { (char *[]){ (char *) "0", (char *) "1", (char *) "2", (char *) "gone", NULL },
+                                       2 };
                 TufKey *items[3];
                 const TufKeys keys = { items, 3 };
                 _cleanup_free_ char *text = NULL;
@@ -164,7 +165,7 @@ static void damaged_signatures_do_not_count_and_are_no_error(void **state) {
                             *huge = xasprintf("%0*d", (int) (2 * TUF_SIGNATURE_MAX + 2), 0),
                             *spaced = xasprintf(" %s", hex);
         const char *const cases[] = { "", "zz", cut, odd, longer, huge, spaced, capitals };
-        const TufRole role = { (char *[]){ "a", "b", NULL }, 1 };
+        const TufRole role = { (char *[]){ (char *) "a", (char *) "b", NULL }, 1 };
         TufKey *items[2];
         const TufKeys keys = { items, 2 };
 
