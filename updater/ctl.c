@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* sealabctl: what people say to sealabd. */
+
+#include <time.h>
+
+#include "client.h"
+#include "log.h"
+#include "options.h"
+#include "show.h"
+
+/* Parsed options: the one kind of mutable global the house rules allow. */
+static struct {
+        bool json, quiet, watch, now, reboot, all, dry_run, user, automatic;
+        const char *host, *version;
+} arg;
+
+static int connect_client(Client **ret, Error *reterr) {
+        return client_new(arg.host, arg.user, ret, reterr);
+}
+
+/* Takes the text; JSON instead where that was asked for. */
+static void print(const json_t *value, char *text) {
+        _cleanup_free_ char *owned = text, *json = NULL;
+
+        if (arg.json) {
+                json = json_format(value, false);
+                fputs(json, stdout);
+                return;
+        }
+        fputs(text, stdout);
+        if (*text && text[strlen(text) - 1] != '\n')
+                putchar('\n');
+}
+
+/* ---- progress ---- */
+
+typedef struct Meter {
+        char *step;
+        struct timespec began;
+        bool shown;
+} Meter;
+
+static void meter_done(Meter *m) {
+        if (m->shown)
+                fputs("\r\033[K", stderr);
+        free(m->step);
+}
+
+static void show_meter(const char *step, uint64_t done, uint64_t total, void *userdata) {
+        _cleanup_free_ char *line = NULL;
+        bool terminal = isatty(STDERR_FILENO);
+        struct timespec now;
+        Meter *m = userdata;
+
+        if (arg.quiet || arg.json)
+                return;
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        if (!streq_ptr(m->step, step)) {
+                free(m->step);
+                m->step = xstrdup(step);
+                m->began = now;
+                if (!terminal)
+                        log_info("%s", step);
+        }
+        if (!terminal)
+                return;
+        line = show_progress(step, done, total,
+                             (double) (now.tv_sec - m->began.tv_sec) + (double) (now.tv_nsec - m->began.tv_nsec) / 1e9);
+        fprintf(stderr, "\r\033[K%s", line);
+        m->shown = true;
+}
+
+/* ---- verbs that ask ---- */
+
+static int show_status_once(Client *c, void *userdata, Error *reterr) {
+        _cleanup_json_ json_t *status = NULL;
+        int r = client_ask(c, "GetStatus", &status, reterr);
+
+        if (r >= 0)
+                print(status, show_status(status));
+        return r;
+}
+
+static int verb_status(char *const *a, Error *reterr) {
+        _cleanup_(client_freep) Client *c = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r < 0)
+                return r;
+        return arg.watch ? client_watch(c, show_status_once, NULL, reterr) : show_status_once(c, NULL, reterr);
+}
+
+static int ask_and_print(const char *method, char *(*show)(const json_t *), Error *reterr) {
+        _cleanup_(client_freep) Client *c = NULL;
+        _cleanup_json_ json_t *v = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r >= 0)
+                r = client_ask(c, method, &v, reterr);
+        if (r >= 0)
+                print(v, show(v));
+        return r;
+}
+
+static int verb_history(char *const *a, Error *reterr) {
+        return ask_and_print("GetHistory", show_history, reterr);
+}
+
+static int verb_config(char *const *a, Error *reterr) {
+        return ask_and_print("GetConfig", show_config, reterr);
+}
+
+/* ---- verbs that work ---- */
+
+static json_t *result_to_json(const ClientResult *r) {
+        json_t *o = json_pack("{s:s}", "result", r->result);
+
+        if (r->message)
+                json_object_set_new(o, "message", json_string(r->message));
+        if (r->data)
+                json_object_set(o, "data", r->data);
+        return o;
+}
+
+static void print_result(const ClientResult *r) {
+        _cleanup_json_ json_t *o = result_to_json(r);
+
+        if (arg.json || (!arg.quiet && r->message))
+                print(o, xstrdup(r->message ?: ""));
+}
+
+static int verb_check(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        _cleanup_(meter_done) Meter meter = {};
+        int r = connect_client(&c, reterr);
+
+        if (r >= 0)
+                r = client_run(c, "Check", show_meter, &meter, &result, reterr, NULL);
+        if (r >= 0) {
+                meter_done(&meter);
+                meter = (Meter){};
+                print(result.data, show_check(result.data));
+        }
+        return r;
+}
+
+static int verb_list(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        _cleanup_json_ json_t *status = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r >= 0)
+                r = client_run(c, "Check", NULL, NULL, &result, reterr, NULL);
+        if (r >= 0)
+                r = client_ask(c, "GetStatus", &status, reterr);
+        if (r >= 0)
+                print(json_object_get(result.data, "offers"), show_offers(result.data, status));
+        return r;
+}
+
+static int finish(Client *c, const ClientResult *result, bool reboot, Error *reterr) {
+        print_result(result);
+        return reboot && streq(result->result, "done") ? client_reboot(c, reterr) : 0;
+}
+
+static int verb_update(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        int r;
+
+        if (arg.dry_run)
+                return verb_check(a, reterr);
+        r = connect_client(&c, reterr);
+        if (r < 0)
+                return r;
+        {
+                _cleanup_(meter_done) Meter meter = {};
+
+                r = arg.automatic
+                            ? client_run(c, "UpdateAutomatically", show_meter, &meter, &result, reterr, NULL)
+                            : client_run(c, "Update", show_meter, &meter, &result, reterr, "s", arg.version ?: "");
+        }
+        return r < 0 ? r : finish(c, &result, arg.reboot || arg.now, reterr);
+}
+
+static int verb_pin(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r >= 0)
+                r = client_run(c, "Pin", NULL, NULL, &result, reterr, "s", a[0] ?: "");
+        return r < 0 ? r : finish(c, &result, false, reterr);
+}
+
+static int verb_unpin(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r >= 0)
+                r = client_run(c, "Unpin", NULL, NULL, &result, reterr, NULL);
+        return r < 0 ? r : finish(c, &result, false, reterr);
+}
+
+static int verb_revert(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r >= 0)
+                r = client_run(c, "Revert", NULL, NULL, &result, reterr, NULL);
+        return r < 0 ? r : finish(c, &result, arg.reboot, reterr);
+}
+
+static int verb_verify(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        int r = connect_client(&c, reterr);
+
+        if (r < 0)
+                return r;
+        {
+                _cleanup_(meter_done) Meter meter = {};
+
+                r = client_run(c, "Verify", show_meter, &meter, &result, reterr, "b", arg.all);
+        }
+        if (r >= 0)
+                print(result.data, show_verify(result.data));
+        return r;
+}
+
+/* ---- the table ---- */
+
+static const OptionSpec common_options[] = {
+        { "json", 0, OPTION_FLAG, NULL, "answer in JSON", &arg.json },
+        { "host", 'H', OPTION_STRING, "USER@HOST", "the machine to talk to, by ssh", &arg.host },
+        { "quiet", 'q', OPTION_FLAG, NULL, "say only what went wrong", &arg.quiet },
+        { "user", 0, OPTION_FLAG, NULL, "the user's bus (for tests)", &arg.user },
+};
+static const OptionSpec status_options[] = {
+        { "watch", 'w', OPTION_FLAG, NULL, "again after each change, until Ctrl-C", &arg.watch },
+};
+static const OptionSpec update_options[] = {
+        { "version", 0, OPTION_STRING, "V", "this one, also an older one", &arg.version },
+        { "reboot", 0, OPTION_FLAG, NULL, "restart when it is installed", &arg.reboot },
+        { "now", 0, OPTION_FLAG, NULL, "the same as --reboot", &arg.now },
+        { "dry-run", 'n', OPTION_FLAG, NULL, "only show the plan", &arg.dry_run },
+        { "automatic", 0, OPTION_FLAG, NULL, "only if policy allows it now (what the timer does)", &arg.automatic },
+};
+static const OptionSpec revert_options[] = {
+        { "reboot", 0, OPTION_FLAG, NULL, "restart right away", &arg.reboot },
+};
+static const OptionSpec verify_options[] = {
+        { "all", 'a', OPTION_FLAG, NULL, "every slot, not only the running one", &arg.all },
+};
+
+#define VERB(n, arguments, min, max, text, more, options, function)                                                    \
+        { n, arguments, min, max, text, more, options, ELEMENTSOF(options), function }
+#define PLAIN(n, arguments, min, max, text, more, function)                                                            \
+        { n, arguments, min, max, text, more, NULL, 0, function }
+
+static const VerbSpec verbs[] = {
+        VERB("status", "", 0, 0, "what runs, what is in each slot, what is available", NULL, status_options,
+             verb_status),
+        PLAIN("check", "", 0, 0, "ask the repository what is new, and show the plan", NULL, verb_check),
+        PLAIN("list", "", 0, 0, "versions on offer", NULL, verb_list),
+        VERB("update", "", 0, 0, "install the newest version, or the one named",
+             "The running system is not touched: the new version goes into the other slot and starts with the next "
+             "restart, on trial. Ctrl-C stops it; the next time it goes on where it was.",
+             update_options, verb_update),
+        PLAIN("pin", "[VERSION]", 0, 1, "stay on the running version, or on this one", NULL, verb_pin),
+        PLAIN("unpin", "", 0, 0, "take updates again", NULL, verb_unpin),
+        VERB("revert", "", 0, 0, "go back to the version in the other slot, and stay there",
+             "It is pinned there until \"sealabctl unpin\".", revert_options, verb_revert),
+        PLAIN("history", "", 0, 0, "every attempt: when, from, to, how it ended", NULL, verb_history),
+        VERB("verify", "", 0, 0, "read a slot again and compare it with its signed root hash", NULL, verify_options,
+             verb_verify),
+        PLAIN("config", "", 0, 0, "effective settings, each with the file it came from", NULL, verb_config),
+};
+
+static const OptionTable table = {
+        .program = "sealabctl",
+        .summary = "Keeps this machine's /usr up to date, pins it, and goes back.",
+        .pages = "sealabctl(1), sealab-updater.conf(5) and sealabd(8)",
+        .verbs = verbs,
+        .n_verbs = ELEMENTSOF(verbs),
+        .common = common_options,
+        .n_common = ELEMENTSOF(common_options),
+};
+
+static int fail(const Error *e) {
+        if (arg.json) {
+                _cleanup_json_ json_t *o =
+                        json_pack("{s:s, s:s}", "result", refusal_name(e->id), "message", e->message ?: "failed");
+                _cleanup_free_ char *text = NULL;
+
+                if (e->hint)
+                        json_object_set_new(o, "hint", json_string(e->hint));
+                text = json_format(o, false);
+                fputs(text, stdout);
+        } else {
+                log_error("sealabctl: %s", e->message ?: "failed");
+                if (e->hint)
+                        log_error("%s", e->hint);
+        }
+        return refusal_exit_status(e->id);
+}
+
+int main(int argc, char **argv) {
+        _cleanup_strv_free_ char **arguments = NULL;
+        char *status[] = { argv[0], (char *) "status", NULL };
+        const VerbSpec *verb = NULL;
+        _cleanup_error_ Error e = {};
+        int r;
+
+        /* Alone it says how things stand. */
+        r = options_parse(&table, argc == 1 ? 2 : argc, argc == 1 ? status : argv, &verb, &arguments, &e);
+        if (r > 0)
+                return 0;
+        if (r >= 0 && arg.quiet)
+                log_set_level(LOG_LEVEL_QUIET);
+        if (r >= 0)
+                r = verb->run(arguments ?: (char *[]){ NULL }, &e);
+        return r < 0 ? fail(&e) : 0;
+}
