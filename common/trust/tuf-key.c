@@ -122,6 +122,8 @@ TufKey *tuf_key_free(TufKey *k) {
         return NULL;
 }
 
+/* section 4.3, KEYID: it is not computed again. The signed document binds it to the key, nobody trusts it beyond that
+ * document, and one key under two ids is found out by tuf_key_same(). Repositories have changed how they compute it. */
 int tuf_key_parse(const char *id, const json_t *object, TufKey **ret, Error *reterr) {
         _cleanup_(tuf_key_freep) TufKey *k = xnew(TufKey, 1);
         _cleanup_free_ char *type = NULL, *scheme = NULL, *text = NULL;

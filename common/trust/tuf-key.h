@@ -30,7 +30,7 @@ TufScheme tuf_key_scheme(const TufKey *k);
 const char *tuf_key_scheme_name(TufScheme scheme);
 /* Borrowed: as it stands in metadata. */
 const json_t *tuf_key_object(const TufKey *k);
-/* The id that a new key gets: SHA-256 of the canonical form, hexadecimal. */
+/* The id that a new key gets: SHA-256 of the canonical form, hexadecimal. NULL if it has none. */
 char *tuf_key_compute_id(const json_t *object);
 /* True if this key made this signature over these bytes. */
 bool tuf_key_verify(const TufKey *k, const void *data, size_t size, const void *signature, size_t signature_size);

@@ -187,7 +187,7 @@ const TufKey *tuf_keys_find(const TufKeys *keys, const char *id) {
         return found ? *found : NULL;
 }
 
-/* section 5.3.4, 5.4.3, 5.5.3, 5.6.3 */
+/* sections 5.3.4, 5.4.2, 5.5.3, 5.6.3 */
 size_t tuf_count_signatures(const TufMetadata *m, const TufKeys *keys, const TufRole *role) {
         _cleanup_free_ const TufKey **counted = xnew(const TufKey *, strv_length(role->key_ids) + 1);
         size_t n = 0;

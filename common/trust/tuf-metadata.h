@@ -23,7 +23,7 @@
 #define TUF_PATTERNS_MAX 4096        /* paths or hash prefixes of one delegation */
 #define TUF_TARGETS_COUNT_MAX 100000 /* in one targets document */
 #define TUF_META_COUNT_MAX 20000     /* documents that one snapshot lists */
-#define TUF_NAME_MAX 255             /* role names: one component of a path once it is percent-encoded */
+#define TUF_NAME_MAX 255             /* a role's file, percent-encoded, with ".json": one component of a path */
 #define TUF_TARGET_PATH_MAX 1024
 #define TUF_VERSION_MAX INT64_MAX
 
@@ -105,7 +105,8 @@ size_t tuf_type_size_max(TufType type);
  * REFUSAL_BAD_FORMAT, REFUSAL_TOO_LARGE; a _type other than type's is REFUSAL_BAD_FORMAT. Two signatures with the same
  * key id are REFUSAL_BAD_FORMAT. A signature whose hexadecimal is malformed does not count and is no error. */
 int tuf_metadata_parse(TufType type, const void *data, size_t size, const char *what, TufMetadata **ret, Error *reterr);
-/* The signed part. Only after tuf_verify(). */
+/* The signed part. Only after tuf_verify(). REFUSAL_BAD_FORMAT, REFUSAL_TOO_LARGE; a target's path that is not valid is
+ * REFUSAL_PATH_ESCAPE. Key ids are names here: nothing depends on how they were computed. */
 int tuf_metadata_decode(TufMetadata *m, const char *what, Error *reterr);
 
 /* Section 5.3.4 and its like: at least role->threshold *different keys* of the role made a signature that holds. Keys
