@@ -15,12 +15,11 @@ static const char *next_character(const char *s) {
         return s;
 }
 
-/* UTF-8's bytes sort like the code points, so that ranges need no decoding. */
+/* UTF-8's bytes sort like the code points, so that ranges need no decoding, and no character begins another. */
 static int compare_characters(const char *a, const char *b) {
         size_t n = (size_t) (next_character(a) - a), m = (size_t) (next_character(b) - b);
-        int order = memcmp(a, b, MIN(n, m));
 
-        return order ?: (n > m) - (n < m);
+        return memcmp(a, b, MIN(n, m));
 }
 
 /* The bracket that closes the set at p, or NULL: then the opening one stands for itself. One in the first place is a
