@@ -179,7 +179,7 @@ static void describe_document(Buffer *b, const RequestDocument *d) {
         }
         change_role_missing(d->role, d->groups, d->n_groups, names, &missing);
         STRV_FOREACH (m, missing)
-                buffer_printf(b, "  still missing: %s\n", *m);
+                line(b, ' ', "still missing: %s", *m);
         buffer_puts(b, "\n");
 }
 

@@ -239,6 +239,15 @@ static char *wanted_keys(const TufMetadata *m, const SignerGroup *g, const json_
         return wanted ? strv_join(wanted, ", ") : xstrdup("none");
 }
 
+static bool same_group(const SignerGroup *a, const SignerGroup *b) {
+        bool same = a->role->threshold == b->role->threshold &&
+                    strv_length(a->role->key_ids) == strv_length(b->role->key_ids);
+
+        STRV_FOREACH (id, a->role->key_ids)
+                same = same && strv_contains(b->role->key_ids, *id);
+        return same;
+}
+
 void change_role_missing(const ChangeRole *role, const SignerGroup *groups, size_t n_groups, const json_t *names,
                          char ***missing) {
         _cleanup_(tuf_metadata_freep) TufMetadata *m = NULL;
@@ -253,7 +262,7 @@ void change_role_missing(const ChangeRole *role, const SignerGroup *groups, size
                 _cleanup_free_ char *wanted = NULL;
                 size_t count;
 
-                if (!g->required)
+                if (!g->required || (i > 0 && same_group(g, &groups[0])))
                         continue;
                 count = tuf_count_signatures(m, g->keys, g->role);
                 if (count >= g->role->threshold)

@@ -243,8 +243,8 @@ static int load_documents(Repository *r, uint64_t version, const TufMeta *meta, 
 }
 
 /* A change of keys whose old keys are lost publishes its root first (change-commit.c, ORDER). Where it stopped then,
- * everything but the timestamp is there and signed by the new keys: as the next snapshot or, if only the timestamp's
- * key changed, as the current one. */
+ * everything but the timestamp is there and signed by the new keys: as the current snapshot if only the timestamp's key
+ * changed, else as the next one. */
 static int load_interrupted(Repository *r, Error *reterr) {
         uint64_t version = r->timestamp->meta[0].version;
         int e = 0;
@@ -258,6 +258,19 @@ static int load_interrupted(Repository *r, Error *reterr) {
                         e = error_move(reterr, &tried);
         }
         return e;
+}
+
+static int load_below_timestamp(Repository *r, Error *reterr) {
+        const TufMeta *meta = &r->timestamp->meta[0];
+        _cleanup_error_ Error refused = {};
+
+        if (!r->interrupted && load_documents(r, meta->version, meta, &refused) >= 0)
+                return 0;
+        /* Anything but signatures that are no longer those of the role is damage. */
+        if (!r->interrupted && (refused.id != REFUSAL_BAD_SIGNATURE || r->root->version == 1))
+                return error_move(reterr, &refused);
+        r->interrupted = true;
+        return load_interrupted(r, reterr);
 }
 
 int repository_open(Storage *storage, const char *trusted_root, size_t trusted_root_size, Repository **ret,
@@ -280,8 +293,7 @@ int repository_open(Storage *storage, const char *trusted_root, size_t trusted_r
         /* Not earlier: the timestamp may need the roots before the last. */
         roots.n_items--;
         if (e >= 0)
-                e = r->interrupted ? load_interrupted(r, reterr)
-                                   : load_documents(r, r->timestamp->meta[0].version, &r->timestamp->meta[0], reterr);
+                e = load_below_timestamp(r, reterr);
         if (e < 0)
                 return e;
         *ret = TAKE_PTR(r);
