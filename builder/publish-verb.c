@@ -324,15 +324,17 @@ int publish_verb(const char *release, const char *place, const PublishVerbOption
         r = publish_add(p.change, p.release, &o, reterr);
         if (r < 0)
                 return r;
-        if (r > 0)
+        /* A change of keys that was interrupted is finished by whatever comes next. */
+        if (r > 0 && !change_repository(p.change)->interrupted)
                 return nothing_to_do(&p, reterr);
         p.files = json_array();
-        r = collect_files(&p, reterr);
+        if (r == 0)
+                r = collect_files(&p, reterr);
         if (r >= 0)
                 r = change_sign(p.change, p.keys, reterr);
         if (r < 0)
                 return r;
-        if (!opt->json)
+        if (!opt->json && json_array_size(p.files) > 0)
                 print_files(&p);
         if (opt->dry_run)
                 return dry_run(&p, reterr);
