@@ -18,7 +18,6 @@ typedef struct Graph {
         const char *visited; /* in search of "missing.txt" */
 } Graph;
 
-/* clang-format off */
 static const Graph graphs[] = {
         { "one", { { "targets", "A" } }, "A" },
         { "two", { { "targets", "A" }, { "targets", "B" } }, "A B" },
@@ -26,23 +25,38 @@ static const Graph graphs[] = {
         { "two levels", { { "targets", "A" }, { "targets", "B" }, { "B", "C" } }, "A B C" },
         { "depth first", { { "targets", "A" }, { "targets", "B" }, { "A", "C" }, { "A", "D" } }, "A C D B" },
         { "three levels", { { "targets", "A" }, { "targets", "B" }, { "A", "C" }, { "C", "D" } }, "A C D B" },
-        { "terminating leaf", { { "targets", "A" }, { "targets", "B" }, { "A", "C", .terminating = true }, { "A", "D" } }, "A C" },
-        { "terminating branch", { { "targets", "A" }, { "targets", "B" }, { "A", "C", .terminating = true }, { "C", "D" } }, "A C D" },
-        { "terminating after others", { { "targets", "A" }, { "targets", "B", .terminating = true }, { "targets", "C" } }, "A B" },
-        { "terminating for other paths", { { "targets", "A", .paths = "*.zip", .terminating = true }, { "targets", "B" } }, "B" },
+        { "terminating leaf",
+          { { "targets", "A" }, { "targets", "B" }, { "A", "C", .terminating = true }, { "A", "D" } },
+          "A C" },
+        { "terminating branch",
+          { { "targets", "A" }, { "targets", "B" }, { "A", "C", .terminating = true }, { "C", "D" } },
+          "A C D" },
+        { "terminating after others",
+          { { "targets", "A" }, { "targets", "B", .terminating = true }, { "targets", "C" } },
+          "A B" },
+        { "terminating for other paths",
+          { { "targets", "A", .paths = "*.zip", .terminating = true }, { "targets", "B" } },
+          "B" },
         { "paths", { { "targets", "A", .paths = "*.py" }, { "targets", "B" }, { "A", "C" } }, "B" },
-        { "paths below", { { "targets", "A" }, { "targets", "B" }, { "A", "C", .paths = "*.py" }, { "C", "D" } }, "A B" },
+        { "paths below",
+          { { "targets", "A" }, { "targets", "B" }, { "A", "C", .paths = "*.py" }, { "C", "D" } },
+          "A B" },
         { "second path", { { "targets", "A", .paths = "*.py *.txt" } }, "A" },
-        { "question mark", { { "targets", "A", .paths = "missing.tx?" }, { "targets", "B", .paths = "missing.?" } }, "A" },
+        { "question mark",
+          { { "targets", "A", .paths = "missing.tx?" }, { "targets", "B", .paths = "missing.?" } },
+          "A" },
         { "component too many", { { "targets", "A", .paths = "*/*" }, { "targets", "B" } }, "B" },
         { "circle", { { "targets", "A" }, { "targets", "B" }, { "B", "C" }, { "C", "D" }, { "D", "B" } }, "A B C D" },
         { "itself", { { "targets", "A" }, { "A", "A" }, { "targets", "B" } }, "A B" },
         { "two to a third", { { "targets", "A" }, { "targets", "B" }, { "B", "C" }, { "A", "C" } }, "A C B" },
-        { "two to a third, one by path", { { "targets", "A" }, { "targets", "B" }, { "B", "C" }, { "A", "C", .paths = "*.py" } }, "A B C" },
+        { "two to a third, one by path",
+          { { "targets", "A" }, { "targets", "B" }, { "B", "C" }, { "A", "C", .paths = "*.py" } },
+          "A B C" },
         /* SHA-256 of "missing.txt" begins with f6cbb32d. */
-        { "hash prefix", { { "targets", "A", .hash_prefixes = "5c 00" }, { "targets", "B", .hash_prefixes = "0 f6cb" } }, "B" },
+        { "hash prefix",
+          { { "targets", "A", .hash_prefixes = "5c 00" }, { "targets", "B", .hash_prefixes = "0 f6cb" } },
+          "B" },
 };
-/* clang-format on */
 
 static void publish_graph(Sim *s, const SimDelegation *edges) {
         _cleanup_strv_free_ char **roles = NULL;

@@ -10,6 +10,9 @@
 #define CONNECT_SECONDS 15L
 #define STALL_SECONDS 30
 #define STALL_BYTES 1024L
+/* A server that is just not stalled could keep a machine from learning anything for hours. */
+#define DOCUMENT_SECONDS 120
+#define DOCUMENT_BYTES 4096
 /* Of all responses of one request, redirects included. */
 #define HEADERS_MAX ((size_t) 128 << 10)
 /* Bodies of refusals are read to the end so that the connection can be used again, but only short ones. */
@@ -23,7 +26,7 @@ struct HttpClient {
         CURL *easy;
         char *proxy, *ca_file, *client_certificate, *client_key, *user_agent;
         uint64_t rate_limit;
-        unsigned stall_seconds;
+        unsigned stall_seconds, document_seconds;
         HttpStatistics statistics;
 };
 
@@ -228,6 +231,14 @@ static void count(HttpClient *h, CURL *easy) {
         h->statistics.bytes_sent += (uint64_t) sent;
 }
 
+static long document_seconds(const HttpClient *h, uint64_t max_size) {
+        uint64_t seconds = h->document_seconds + max_size / DOCUMENT_BYTES;
+
+        if (h->rate_limit > 0)
+                seconds += max_size / h->rate_limit;
+        return (long) MIN(seconds, (uint64_t) INT32_MAX / 1000);
+}
+
 /* The handle keeps its connections through curl_easy_reset(). */
 static CURLcode perform(HttpClient *h, Request *q, struct curl_slist *headers, const char *range) {
         CURLcode code;
@@ -235,6 +246,8 @@ static CURLcode perform(HttpClient *h, Request *q, struct curl_slist *headers, c
         curl_easy_reset(h->easy);
         q->easy = h->easy;
         set_options(h, h->easy, q->url);
+        if (!q->stream)
+                curl_easy_setopt(h->easy, CURLOPT_TIMEOUT, document_seconds(h, q->size));
         curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, q->message);
         curl_easy_setopt(h->easy, CURLOPT_HEADERFUNCTION, receive_header);
         curl_easy_setopt(h->easy, CURLOPT_HEADERDATA, q);
@@ -297,6 +310,7 @@ int http_client_new(const HttpOptions *opt, HttpClient **ret, Error *reterr) {
         h->user_agent = xstrdup(opt->user_agent ?: "sealab/" SEALAB_VERSION);
         h->rate_limit = opt->rate_limit;
         h->stall_seconds = opt->stall_seconds ?: STALL_SECONDS;
+        h->document_seconds = opt->document_seconds ?: DOCUMENT_SECONDS;
         *ret = TAKE_PTR(h);
         return 0;
 }

@@ -14,7 +14,10 @@ typedef struct HttpOptions {
         const char *client_key;
         uint64_t rate_limit;    /* bytes a second, 0: none */
         const char *user_agent; /* NULL: "sealab/VERSION" */
-        unsigned stall_seconds; /* how long a transfer may stay below 1 KiB/s; 0: 30 */
+        /* How long a transfer may stay below 1 KiB/s; 0: 30. */
+        unsigned stall_seconds;
+        /* A whole document: these seconds (0: 120), and a second more for each 4 KiB that it may have. */
+        unsigned document_seconds;
 } HttpOptions;
 
 /* One connection pool; requests to the same host share a connection. */
