@@ -139,10 +139,13 @@ static int no_fetch(void *userdata, const char *name, uint64_t max_size, bool co
 static int send_offer(int fd, const TufMetadata *channel, const TufTarget *t, Error *reterr) {
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
         _cleanup_json_ json_t *o = NULL;
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *path = NULL;
         json_t *files;
 
         if (description_parse(t->custom, t->path, &d, NULL) < 0)
+                return 0;
+        path = description_target_path(d->product, d->version, DESCRIPTION_TARGET_FILE);
+        if (!streq(path, t->path))
                 return 0;
         files = json_object();
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++) {

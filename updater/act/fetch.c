@@ -15,9 +15,6 @@
 #define OFFERS_MAX 10000
 /* Attempts in a row that bring nothing, over all repositories. */
 #define ATTEMPTS_MAX 5
-/* Frames asked for at once: large enough that latency does not matter, small enough that little is lost with a
- * connection. */
-#define FRAMES_AT_ONCE 64
 
 Catalogue *catalogue_free(Catalogue *c) {
         if (!c)
@@ -511,7 +508,7 @@ static int pull_frames(Download *d, void *userdata, Error *reterr) {
         for (size_t i = 0; r >= 0 && i < p->index->n_frames;) {
                 size_t end = i;
 
-                while (end < p->index->n_frames && !p->done[end] && end - i < FRAMES_AT_ONCE)
+                while (end < p->index->n_frames && !p->done[end])
                         end++;
                 if (end > i)
                         r = receive_frames(d, p, w, i, end, reterr);
