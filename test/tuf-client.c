@@ -51,6 +51,7 @@ static char *file_name_of(const char *target) {
         _cleanup_free_ char *encoded = tuf_role_file_name(target);
         Sha256 hash;
 
+        encoded[strlen(encoded) - strlen(".json")] = 0;
         if (strlen(encoded) <= FILE_NAME_MAX)
                 return TAKE_PTR(encoded);
         sha256_buffer(target, strlen(target), &hash);
