@@ -215,7 +215,7 @@ static bool allowed(PolicyDecision *d) {
         return false;
 }
 
-/* 1: an update was installed; 0: not, and the reason was printed. */
+/* 1: a restart would start something new; 0: not. What there is to say was printed. */
 static int install_by_policy(Job *j, const Situation *s, bool *ret_critical, Error *reterr) {
         _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
         _cleanup_(machine_freep) Machine *m = NULL;
@@ -231,7 +231,7 @@ static int install_by_policy(Job *j, const Situation *s, bool *ret_critical, Err
                 return r;
         if (plan->outcome != PLAN_UPDATE) {
                 print_success(true, plan->reason, plan_to_json(plan, m));
-                return 0;
+                return plan->restart_pending;
         }
         *ret_critical = plan->offer->description->critical;
         d = policy_may_download(j->settings, &s->conditions, j->context.now, s->utc_offset, s->machine_id,

@@ -220,6 +220,7 @@ static bool consider(Plan *p, const Judge *j, const Offer *o) {
                 return false;
         }
         if (waits_for_restart(j->machine, j->state, d)) {
+                p->restart_pending = true;
                 answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is installed and starts with the next restart", d->version);
                 return true;
         }

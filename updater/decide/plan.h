@@ -38,11 +38,12 @@ typedef enum PlanOutcome { PLAN_UPDATE, PLAN_NOTHING, PLAN_WAIT, PLAN_REFUSED } 
 
 typedef struct Plan {
         PlanOutcome outcome;
-        Refusal refusal;    /* PLAN_REFUSED */
-        char *reason;       /* sentence for people; also for PLAN_NOTHING and PLAN_WAIT */
-        int64_t until;      /* PLAN_WAIT: this machine's turn in the rollout */
-        const Offer *offer; /* borrowed; PLAN_UPDATE */
-        size_t slot;        /* index into machine->slots */
+        bool restart_pending; /* PLAN_NOTHING: what is wanted waits in the other slot */
+        Refusal refusal;      /* PLAN_REFUSED */
+        char *reason;         /* sentence for people; also for PLAN_NOTHING and PLAN_WAIT */
+        int64_t until;        /* PLAN_WAIT: this machine's turn in the rollout */
+        const Offer *offer;   /* borrowed; PLAN_UPDATE */
+        size_t slot;          /* index into machine->slots */
         StepKind steps[_STEP_KIND_MAX];
         size_t n_steps;
         uint64_t download, write; /* bytes */
