@@ -43,10 +43,11 @@ void http_client_statistics(const HttpClient *h, HttpStatistics *ret);
 int http_get(HttpClient *h, const char *url, uint64_t max_size, const char *etag, Buffer *ret, char **ret_etag,
              Error *reterr);
 
-/* Streams [offset, offset+size) of a resource to sink, which gets each piece once and in order; what comes beyond
- * that is refused. A server that ignores the range is read from the start and the bytes before offset are skipped when
- * offset is at most skip_max, else REFUSAL_DOWNLOAD. sink returns 0, or a negative errno with its own error set, which
- * ends the transfer. size UINT64_MAX: to the end. A resource that does not exist is REFUSAL_DOWNLOAD with ENOENT. */
+/* Streams [offset, offset+size) of a resource to sink, which gets each piece once and in order. Bytes behind the range
+ * are refused if the server said that it sends the range. One that ignores ranges is read from the start: the bytes
+ * before offset are skipped when offset is at most skip_max, else REFUSAL_DOWNLOAD; those behind the range are not
+ * read. sink returns 0, or a negative errno with its own error set, which ends the transfer. size UINT64_MAX: to the
+ * end. A resource that does not exist is REFUSAL_DOWNLOAD with ENOENT. */
 typedef int (*HttpSink)(const void *data, size_t size, void *userdata, Error *reterr);
 int http_stream(HttpClient *h, const char *url, uint64_t offset, uint64_t size, uint64_t skip_max, HttpSink sink,
                 void *userdata, Error *reterr);
