@@ -19,7 +19,6 @@
 #define DISCARD_MAX ((uint64_t) 64 << 10)
 #define ETAG_MAX 512
 
-DEFINE_CLEANUP(CURL *, curl_easy_cleanup)
 DEFINE_CLEANUP(struct curl_slist *, curl_slist_free_all)
 
 struct HttpClient {
