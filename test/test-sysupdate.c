@@ -3,7 +3,6 @@
 #include "release-fixture.h"
 
 #include <sys/stat.h>
-#include <zstd.h>
 
 #include "disk.h"
 #include "openpgp.h"
@@ -12,6 +11,7 @@
 #include "sysupdate.h"
 #include "transfers.h"
 #include "verity.h"
+#include "xz.h"
 
 #define NOW INT64_C(1764000000) /* 2025-11-24 */
 #define DIGITS "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -73,6 +73,57 @@ static void malformed_manifests_are_refused(void **state) {
         assert_true(sums_parse(DIGITS " *a\0b\n", 2 * SHA256_SIZE + 6, "sums", &(Sums){}, NULL) < 0);
 }
 
+/* ---- compression ---- */
+
+/* More than two pieces, one of which cannot be made smaller. */
+static void xz_reads_what_was_written_with_any_number_of_workers(void **state) {
+        enum { SIZE = (20 << 20) + 123 };
+        const char *folder = *state;
+        _cleanup_free_ char *data = xmalloc(SIZE), *from = path_join(folder, "from");
+        const unsigned workers[] = { 1, 3 };
+        uint32_t random = 1;
+        Sha256 digests[2];
+
+        memset(data, 'x', SIZE);
+        for (size_t i = 9 << 20; i < 18 << 20; i++)
+                data[i] = (char) ((random = random * 1664525 + 1013904223) >> 24);
+        fixture_write(from, data, SIZE);
+        for (size_t i = 0; i < ELEMENTSOF(workers); i++) {
+                _cleanup_free_ char *to = xasprintf("%s/%zu.xz", folder, i), *plain = NULL;
+                const char *const argv[] = { "xz", "-dc", to, NULL };
+                _cleanup_close_ int in = open(from, O_RDONLY | O_CLOEXEC),
+                                    out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+                _cleanup_error_ Error e = {};
+                uint64_t size, real_size;
+                size_t plain_size;
+                Sha256 real;
+
+                assert_ok(xz_write(in, SIZE, out, workers[i], NULL, &size, digests + i, &e), &e);
+                assert_ok(sha256_file(AT_FDCWD, to, &real, &real_size, &e), &e);
+                assert_int_equal(size, real_size);
+                assert_true(sha256_equal(&real, digests + i));
+                assert_ok(process_run((char *const *) argv, NULL, &plain, &plain_size, &e), &e);
+                assert_int_equal(plain_size, SIZE);
+                assert_memory_equal(plain, data, SIZE);
+        }
+        assert_true(sha256_equal(digests, digests + 1));
+}
+
+static void nothing_is_an_empty_stream(void **state) {
+        const char *folder = *state;
+        _cleanup_free_ char *to = path_join(folder, "to.xz");
+        _cleanup_close_ int in = open("/dev/null", O_RDONLY | O_CLOEXEC),
+                            out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        const char *const argv[] = { "xz", "-t", to, NULL };
+        _cleanup_error_ Error e = {};
+        Sha256 sha256;
+        uint64_t size;
+
+        assert_ok(xz_write(in, 0, out, 0, NULL, &size, &sha256, &e), &e);
+        assert_true(size > 0);
+        assert_ok(process_run((char *const *) argv, NULL, NULL, NULL, &e), &e);
+}
+
 /* ---- publishing ---- */
 
 static char *make_release(const char *folder, const char *version) {
@@ -118,14 +169,14 @@ static void read_sums(const char *folder, Sums *ret) {
 }
 
 static void assert_unpacked(const char *folder, const char *name, const char *expected, size_t padded) {
-        _cleanup_free_ char *packed = NULL, *plain = NULL, *wanted = NULL;
+        _cleanup_free_ char *path = xasprintf("%s/web/%s", folder, name), *plain = NULL, *wanted = NULL;
+        const char *const argv[] = { "xz", "-dc", path, NULL };
         _cleanup_error_ Error e = {};
-        size_t packed_size, size;
+        size_t plain_size, size;
 
-        read_web(folder, name, &packed, &packed_size);
+        assert_ok(process_run((char *const *) argv, NULL, &plain, &plain_size, &e), &e);
         assert_ok(io_read_file(AT_FDCWD, expected, 1 << 20, &wanted, &size, &e), &e);
-        plain = xmalloc(padded ?: size);
-        assert_int_equal(ZSTD_decompress(plain, padded ?: size, packed, packed_size), padded ?: size);
+        assert_int_equal(plain_size, padded ?: size);
         assert_memory_equal(plain, wanted, size);
         for (size_t i = size; i < padded; i++)
                 assert_int_equal(plain[i], 0);
@@ -136,9 +187,9 @@ static void a_release_becomes_four_files_named_by_version_and_partition(void **s
                 const char *suffix;
                 ReleasePart part;
                 size_t padded;
-        } packed[] = { { ".usr.raw.zst", RELEASE_USR, 0 },
-                       { ".usr-verity.raw.zst", RELEASE_VERITY, 0 },
-                       { ".usr-verity-sig.raw.zst", RELEASE_VERITY_SIG, 16384 } };
+        } packed[] = { { ".usr.raw.xz", RELEASE_USR, 0 },
+                       { ".usr-verity.raw.xz", RELEASE_VERITY, 0 },
+                       { ".usr-verity-sig.raw.xz", RELEASE_VERITY_SIG, 16384 } };
         const char *folder = *state;
         _cleanup_free_ char *path = make_release(folder, "1.0"), *uki = NULL;
         _cleanup_(release_freep) Release *r = NULL;
@@ -450,11 +501,11 @@ static int transfers(const char *source, const char *keyring, Tree **ret, Refusa
 
 static void transfer_files_name_what_is_published_and_the_uki_comes_last(void **state) {
         static const char *const expected[] = {
-                "/usr/lib/sysupdate.d/10-verity-sig.transfer\nMatchPattern=mine_@v_@u.usr-verity-sig.raw.zst\n"
+                "/usr/lib/sysupdate.d/10-verity-sig.transfer\nMatchPattern=mine_@v_@u.usr-verity-sig.raw.xz\n"
                 "MatchPattern=mine_@v_verity_sig\nMatchPartitionType=usr-verity-sig\n",
-                "/usr/lib/sysupdate.d/20-verity.transfer\nMatchPattern=mine_@v_@u.usr-verity.raw.zst\n"
+                "/usr/lib/sysupdate.d/20-verity.transfer\nMatchPattern=mine_@v_@u.usr-verity.raw.xz\n"
                 "MatchPattern=mine_@v_verity\nMatchPartitionType=usr-verity\n",
-                "/usr/lib/sysupdate.d/30-usr.transfer\nMatchPattern=mine_@v_@u.usr.raw.zst\nMatchPattern=mine_@v\n"
+                "/usr/lib/sysupdate.d/30-usr.transfer\nMatchPattern=mine_@v_@u.usr.raw.xz\nMatchPattern=mine_@v\n"
                 "MatchPartitionType=usr\n",
                 "/usr/lib/sysupdate.d/90-uki.transfer\nMatchPattern=mine_@v.efi\n"
                 "MatchPattern=mine_@v+@l-@d.efi mine_@v+@l.efi mine_@v.efi\nTriesLeft=3\nPathRelativeTo=boot\n",
@@ -551,6 +602,8 @@ int main(void) {
                 cmocka_unit_test(manifests_come_out_sorted_in_binary_mode),
                 cmocka_unit_test(an_empty_manifest_is_none),
                 cmocka_unit_test(malformed_manifests_are_refused),
+                WITH_FOLDER(xz_reads_what_was_written_with_any_number_of_workers),
+                WITH_FOLDER(nothing_is_an_empty_stream),
                 WITH_FOLDER(a_release_becomes_four_files_named_by_version_and_partition),
                 WITH_FOLDER(publishing_again_changes_nothing_and_a_second_release_is_added),
                 WITH_FOLDER(lines_of_files_that_were_deleted_go),

@@ -9,10 +9,10 @@
 #include "io.h"
 #include "log.h"
 #include "openpgp.h"
-#include "publish.h"
 #include "sums.h"
 #include "sysupdate.h"
 #include "verity.h"
+#include "xz.h"
 
 #define BEST_BEFORE "BEST-BEFORE-"
 #define DAY 86400
@@ -30,9 +30,9 @@ static const struct {
         const char *suffix; /* behind the partition's id */
         const char *title;
 } payload_table[_PAYLOADS] = {
-        [PAYLOAD_SIG] = { RELEASE_VERITY_SIG, ".usr-verity-sig.raw.zst", "the signature of the root hash" },
-        [PAYLOAD_VERITY] = { RELEASE_VERITY, ".usr-verity.raw.zst", "the hash tree" },
-        [PAYLOAD_USR] = { RELEASE_USR, ".usr.raw.zst", "/usr" },
+        [PAYLOAD_SIG] = { RELEASE_VERITY_SIG, ".usr-verity-sig.raw.xz", "the signature of the root hash" },
+        [PAYLOAD_VERITY] = { RELEASE_VERITY, ".usr-verity.raw.xz", "the hash tree" },
+        [PAYLOAD_USR] = { RELEASE_USR, ".usr.raw.xz", "/usr" },
         [PAYLOAD_UKI] = { RELEASE_UKI, ".efi", "the UKI" },
 };
 
@@ -160,8 +160,7 @@ static int open_content(const Job *j, Payload p, int *ret_fd, uint64_t *ret_size
         return 0;
 }
 
-/* The frames carry checksums: systemd-pull stops reading when its input ends and would lose what the decompressor still
- * holds then; behind a frame's content four more bytes follow. */
+/* Not zstd: systemd-pull of systemd 257 does not know it, and installs such a file as it is. */
 static int pack_content(const Job *j, int *fd, uint64_t *size, Sha256 *ret_sha256, Error *reterr) {
         const char *folder = getenv("TMPDIR");
         _cleanup_close_ int packed = -EBADF;
@@ -169,7 +168,7 @@ static int pack_content(const Job *j, int *fd, uint64_t *size, Sha256 *ret_sha25
 
         r = io_tmpfile(isempty(folder) ? "/var/tmp" : folder, &packed, reterr);
         if (r >= 0)
-                r = pack_write(*fd, *size, packed, j->opt->workers, j->opt->progress, NULL, size, ret_sha256, reterr);
+                r = xz_write(*fd, *size, packed, j->opt->workers, j->opt->progress, size, ret_sha256, reterr);
         if (r < 0)
                 return r;
         safe_close(*fd);

@@ -4,9 +4,9 @@
 /* Releases as systemd-sysupdate follows them: flat names, a manifest, its signature. The files lie at the storage's
  * root, beside metadata/ and targets/ where the same place is a repository too:
  *
- *     ID_VERSION_UUID.usr.raw.zst             the partition's id: first half of the root hash
- *     ID_VERSION_UUID.usr-verity.raw.zst      the second half
- *     ID_VERSION_UUID.usr-verity-sig.raw.zst  disk_partition_id()
+ *     ID_VERSION_UUID.usr.raw.xz             the partition's id: first half of the root hash
+ *     ID_VERSION_UUID.usr-verity.raw.xz      the second half
+ *     ID_VERSION_UUID.usr-verity-sig.raw.xz  disk_partition_id()
  *     ID_VERSION.efi
  *     SHA256SUMS                              all releases, sorted by name
  *     SHA256SUMS.gpg                          detached OpenPGP signature of it

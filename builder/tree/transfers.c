@@ -14,9 +14,9 @@
 static const struct {
         const char *name, *source, *type, *label;
 } partitions[] = {
-        { "10-verity-sig", ".usr-verity-sig.raw.zst", "usr-verity-sig", "_verity_sig" },
-        { "20-verity", ".usr-verity.raw.zst", "usr-verity", "_verity" },
-        { "30-usr", ".usr.raw.zst", "usr", "" },
+        { "10-verity-sig", ".usr-verity-sig.raw.xz", "usr-verity-sig", "_verity_sig" },
+        { "20-verity", ".usr-verity.raw.xz", "usr-verity", "_verity" },
+        { "30-usr", ".usr.raw.xz", "usr", "" },
 };
 
 static int put(Tree *t, const char *path, int64_t epoch, const void *data, size_t size, Error *reterr) {
