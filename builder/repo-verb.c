@@ -414,18 +414,40 @@ static int print_expired(const Repository *r) {
         return 0;
 }
 
+/* There is a repository, but it cannot be read: that is what was asked for, not a failure to find out. */
+static bool is_damage(Storage *s, const Error *e) {
+        uint64_t size;
+
+        return e->id != REFUSAL_SYSTEM && e->id != REFUSAL_DOWNLOAD &&
+               storage_size(s, REPOSITORY_METADATA "/1.root.json", &size, NULL) == 0;
+}
+
+static int report_damage(const char *place, const Error *e, bool as_json) {
+        if (as_json) {
+                _cleanup_json_ json_t *o = json_pack("{s:s, s:[{s:s, s:s}], s:n}", "repository", place, "damaged",
+                                                     "file", REPOSITORY_METADATA, "reason", e->message, "unreferenced");
+                _cleanup_free_ char *text = json_format(o, false);
+
+                fputs(text, stdout);
+        } else
+                printf("%-12s %s\n", "DAMAGED", e->message);
+        return refusal_exit_status(REFUSAL_HASH_MISMATCH);
+}
+
 int repo_verb_verify(const char *place, const RepoVerbOptions *opt, Error *reterr) {
         _cleanup_(repository_freep) Repository *repository = NULL;
         _cleanup_(storage_freep) Storage *storage = NULL;
         _cleanup_json_ json_t *found = NULL;
         _cleanup_free_ char *text = NULL;
+        _cleanup_error_ Error e = {};
         int r, bad;
 
         r = storage_open(place, false, &storage, reterr);
-        if (r >= 0)
-                r = repository_open(storage, NULL, 0, &repository, reterr);
         if (r < 0)
                 return r;
+        r = repository_open(storage, NULL, 0, &repository, &e);
+        if (r < 0)
+                return is_damage(storage, &e) ? report_damage(place, &e, opt->json) : error_move(reterr, &e);
         bad = repo_verify(repository, place, repo_verb_now(), opt->progress, &found, reterr);
         if (bad < 0)
                 return bad;

@@ -108,6 +108,43 @@ static void holders_sign_side_by_side_or_one_after_the_other(void **state) {
         }
 }
 
+/* Where everything but root and targets is at hand, two documents leave and six come into being. */
+static void a_repository_begins_by_ceremony(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ char *online = path_join(f->folder, "online"), *request = path_join(f->folder, "begin.json"),
+                            *response = path_join(f->folder, "begun.json"), *words = NULL;
+        _cleanup_(repo_keys_freep) RepoKeys *keys = NULL, *all = NULL;
+        _cleanup_(storage_freep) Storage *s = NULL;
+        _cleanup_(change_freep) Change *c = NULL, *again = NULL, *once_more = NULL;
+        char *files[] = { response, NULL };
+
+        restart(f);
+        OK(io_remove_tree(AT_FDCWD, f->place, e));
+        copy_folder(f->keys, online);
+        for (unsigned i = 1; i <= 3; i++) {
+                _cleanup_free_ char *path = xasprintf("%s/root-%u.key", online, i);
+
+                OK(io_unlink(AT_FDCWD, path, e));
+        }
+        keys = load_keys(online);
+        all = load_keys(f->keys);
+        OK(storage_open(f->place, true, &s, e));
+        c = new_repository(s, online);
+        OK(change_sign(c, keys, e));
+        REFUSED(change_commit(c, NULL, e), REFUSAL_KEY);
+        OK(change_export(c, request, NULL, e));
+        c = change_free(c);
+        assert_int_equal(storage_size(s, "metadata/timestamp.json", &(uint64_t){ 0 }, NULL), 1);
+        OK(repo_sign_file(request, all, response, &words, e));
+        OK(change_import(s, files, NOW, &again, e));
+        OK(change_sign(again, keys, e));
+        OK(change_commit(again, NULL, e));
+        again = change_free(again);
+        assert_sound(f, "begun", 0);
+        OK(change_import(s, files, NOW, &once_more, e));
+        assert_true(change_is_empty(once_more));
+}
+
 static void a_refresh_in_between_does_not_spoil_a_ceremony(void **state) {
         Fixture *f = *state;
         _cleanup_(ceremony_done) Ceremony y = begin_ceremony(f);
@@ -328,6 +365,7 @@ static void gc_leaves_what_clients_may_be_reading(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(holders_sign_side_by_side_or_one_after_the_other),
+                cmocka_unit_test(a_repository_begins_by_ceremony),
                 cmocka_unit_test(a_refresh_in_between_does_not_spoil_a_ceremony),
                 cmocka_unit_test(what_moved_on_is_stale),
                 cmocka_unit_test(a_spoiled_document_is_refused),

@@ -64,17 +64,21 @@ static int missing_document(Storage *s, const char *role, uint64_t version, Erro
         return error_hint(reterr, "The repository is damaged: bring the file back from a copy of the folder.");
 }
 
-/* A document that another one names: its version, length and hashes, then its role's signatures. */
+/* A document that another one names: its length and hashes before anything is parsed, its role's signatures before
+ * anything is believed, then its version. */
 static int read_named(Storage *s, const char *role, uint64_t version, const TufMeta *meta, const TufKeys *keys,
                       const TufRole *by, Buffer *ret_bytes, TufMetadata **ret, Error *reterr) {
+        _cleanup_free_ char *path = repository_metadata_path(role, version);
         _cleanup_(tuf_metadata_freep) TufMetadata *m = NULL;
         int r;
 
-        r = read_document(s, role, version, ret_bytes, &m, reterr);
+        r = storage_read(s, path, repository_role_size_max(role), ret_bytes, reterr);
         if (r > 0)
                 return missing_document(s, role, version, reterr);
         if (r >= 0 && meta)
                 r = tuf_check_meta(meta, ret_bytes->data, ret_bytes->size, reterr);
+        if (r >= 0)
+                r = tuf_metadata_parse(repository_role_type(role), ret_bytes->data, ret_bytes->size, path, &m, reterr);
         if (r >= 0)
                 r = tuf_verify(m, keys, by, role, reterr);
         if (r >= 0)
