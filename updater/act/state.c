@@ -5,6 +5,7 @@
 
 #define STATE_FORMAT 1
 #define STATE_FILE "state.json"
+#define TRIAL_FILE "trial"
 #define STATE_SIZE_MAX ((size_t) 256 << 10)
 #define HISTORY_FILE "history.json"
 #define HISTORY_SIZE_MAX ((size_t) 1 << 20)
@@ -134,12 +135,31 @@ json_t *state_to_json(const UpdaterState *s) {
         return o;
 }
 
+/* That there is a trial, for sealab-fall-back.service: it must work in a boot where nothing of ours does, so it only
+ * looks whether there is a file. */
+static int mark_trial(const char *folder, const Trial *trial, Error *reterr) {
+        _cleanup_free_ char *path = path_join(folder, TRIAL_FILE), *line = NULL;
+
+        if (!trial)
+                return io_exists(AT_FDCWD, path) ? io_unlink(AT_FDCWD, path, reterr) : 0;
+        line = xasprintf("%s\n", trial->version);
+        return io_replace_file(AT_FDCWD, path, line, strlen(line), 0644, reterr);
+}
+
 int state_save(const char *folder, const UpdaterState *s, Error *reterr) {
         _cleanup_free_ char *path = path_join(folder, STATE_FILE), *text = NULL;
         _cleanup_json_ json_t *o = state_to_json(s);
+        int r = 0;
 
         text = json_format(o, false);
-        return io_replace_file(AT_FDCWD, path, text, strlen(text), 0600, reterr);
+        /* ORDER: no trial without its mark. A mark too many only restarts a boot that is counted and not good. */
+        if (s->trial)
+                r = mark_trial(folder, s->trial, reterr);
+        if (r >= 0)
+                r = io_replace_file(AT_FDCWD, path, text, strlen(text), 0600, reterr);
+        if (r >= 0 && !s->trial)
+                r = mark_trial(folder, NULL, reterr);
+        return r;
 }
 
 /* ---- reading ---- */

@@ -3,7 +3,8 @@
 
 /* What the updater remembers, in its StateDirectory (/var/lib/sealab): metadata/ (TUF's trusted files), state.json and
  * history.json. Each file is replaced as a whole; one that is damaged is set aside as NAME.damaged and what can be
- * known without it (the running image's own facts) takes its place: never a reason not to update. */
+ * known without it (the running image's own facts) takes its place: never a reason not to update. The file "trial" is
+ * there while there is a trial. */
 
 #include "hash.h"
 #include "json.h"
