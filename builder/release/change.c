@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "change-internal.h"
+#include "channel.h"
 #include "log.h"
 
 /* ---- beginning and end ---- */
@@ -117,6 +118,8 @@ static json_t *new_part(const char *name) {
                 o = new_root_part();
         else
                 o = json_pack("{s:{}}", type == TUF_TARGETS ? "targets" : "meta");
+        if (type == TUF_TARGETS && !streq(name, tuf_type_name(type)))
+                json_object_set_new(o, CHANNEL_MEMBER, json_string(name));
         json_object_set_new(o, "_type", json_string(tuf_type_name(type)));
         json_object_set_new(o, "spec_version", json_string(SPEC_VERSION));
         json_object_set_new(o, "version", json_integer(0));

@@ -4,6 +4,7 @@
  * metadata is read as well, and that an interrupted change of keys can be recognised and finished. */
 
 #include "repository.h"
+#include "channel.h"
 #include "io.h"
 
 /* Snapshots of changes that never got a timestamp, which an interrupted change of keys may have to look through. */
@@ -220,7 +221,9 @@ static int load_channels(Repository *r, Error *reterr) {
                                &r->channels[r->n_channels], reterr);
                 if (e < 0)
                         return e;
-                r->n_channels++;
+                e = channel_check(r->channels[r->n_channels++], d->name, reterr);
+                if (e < 0)
+                        return error_prefix(reterr, "%s", storage_name(r->storage));
         }
         return 0;
 }

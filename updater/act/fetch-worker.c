@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <zstd.h>
 
+#include "channel.h"
 #include "fetch-worker.h"
 #include "worker.h"
 
@@ -180,6 +181,8 @@ int fetch_judge_body(int fd, void *userdata, Error *reterr) {
                 r = tuf_client_load(client, /* ignore_expiry= */ false, reterr);
         if (r >= 0)
                 r = tuf_client_role(client, job->options->channel, &channel, reterr);
+        if (r >= 0)
+                r = channel_check(channel, job->options->channel, reterr);
         if (r < 0)
                 return r;
         for (size_t i = 0; r >= 0 && i < channel->n_targets; i++)
