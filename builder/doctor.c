@@ -77,7 +77,7 @@ static char *find_program(const char *name) {
         return NULL;
 }
 
-/* ---- namespaces --------------------------------------------------------------------------------------------------- */
+/* ---- namespaces ------------------------------------------------------------------------------------------ */
 
 typedef enum NamespaceStage {
         STAGE_FINE,
@@ -206,7 +206,7 @@ static void check_sandbox(const DoctorOptions *o, DoctorFinding *f) {
                 remedy(f, "%s", e.hint);
 }
 
-/* ---- subordinate ids ---------------------------------------------------------------------------------------------- */
+/* ---- subordinate ids ------------------------------------------------------------------------------------- */
 
 static void check_subids(const DoctorOptions *o, DoctorFinding *f) {
         _cleanup_error_ Error e = {};
@@ -266,7 +266,7 @@ static void check_seccomp(const DoctorOptions *o, DoctorFinding *f) {
                 found(f, DOCTOR_OK, "no filter");
 }
 
-/* ---- programs ----------------------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------------- */
 
 /* The first line of "PROGRAM --version", NULL if it is not there or does not run. */
 static char *program_version(const char *name) {
@@ -321,7 +321,7 @@ static void check_token_engine(const DoctorOptions *o, DoctorFinding *f) {
         remedy(f, "sudo apt-get install libengine-pkcs11-openssl (only for keys in a token)");
 }
 
-/* ---- virtual machines --------------------------------------------------------------------------------------------- */
+/* ---- virtual machines ------------------------------------------------------------------------------------ */
 
 static void check_vm_tools(const DoctorOptions *o, DoctorFinding *f) {
         _cleanup_free_ char *version = program_version("qemu-system-x86_64");
@@ -369,7 +369,7 @@ static void check_kvm(const DoctorOptions *o, DoctorFinding *f) {
         remedy(f, "Nothing to do if this is a virtual machine whose host does not offer it; else look into dmesg.");
 }
 
-/* ---- room and time ------------------------------------------------------------------------------------------------ */
+/* ---- room and time --------------------------------------------------------------------------------------- */
 
 DoctorStatus doctor_judge_amount(uint64_t available, uint64_t needed, uint64_t comfortable) {
         return available < needed ? DOCTOR_FAILED : available < comfortable ? DOCTOR_WARNING : DOCTOR_OK;
@@ -476,7 +476,7 @@ static void check_clock(const DoctorOptions *o, DoctorFinding *f) {
         found(f, DOCTOR_OK, "plausible");
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------------------- */
 
 static const struct {
         const char *id, *title;

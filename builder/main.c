@@ -89,7 +89,7 @@ static int wait_for_worker(pid_t pid, const sigset_t *waited) {
         return 128 + WTERMSIG(status);
 }
 
-/* ---- the temporary folder ------------------------------------------------------------------------------------ */
+/* ---- the temporary folder -------------------------------------------------------------------------------- */
 
 /* Younger ones may belong to a process that has not locked its folder yet. */
 #define ABANDONED_AGE 60

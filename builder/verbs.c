@@ -356,7 +356,7 @@ static int verb_gc(char *const *a, Error *reterr) {
         return 0;
 }
 
-/* ---- repositories ----------------------------------------------------------------------------------------------- */
+/* ---- repositories ---------------------------------------------------------------------------------------- */
 
 static RepoVerbOptions *repo_options(Progress *progress) {
         arg.repo.keys = arg.keys;

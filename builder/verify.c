@@ -256,7 +256,7 @@ int verify_release(const char *folder, const VerifyOptions *opt, Error *reterr) 
         return r;
 }
 
-/* ---- two releases that should be one ------------------------------------------------------------------------ */
+/* ---- two releases that should be one --------------------------------------------------------------------- */
 
 static int name_first_difference(const Release *a, const Release *b, Error *reterr) {
         _cleanup_(contents_freep) Contents *x = NULL, *y = NULL;

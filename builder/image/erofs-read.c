@@ -39,7 +39,7 @@ typedef struct Record {
         Sha256 digest;
 } Record;
 
-/* --- in the child ------------------------------------------------------------------------------------------------ */
+/* ---- in the child ---------------------------------------------------------------------------------------- */
 
 typedef struct Seen {
         erofs_nid_t nid;
@@ -417,7 +417,7 @@ static int read_in_child(FILE *to_parent, void *userdata, Error *reterr) {
         return 0;
 }
 
-/* --- in the parent ----------------------------------------------------------------------------------------------- */
+/* ---- in the parent --------------------------------------------------------------------------------------- */
 
 typedef struct Receiver {
         FILE *from_child;            /* borrowed */

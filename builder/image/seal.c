@@ -50,7 +50,7 @@ static int write_part(Release *release, ReleasePart part, const void *data, size
         return r < 0 ? r : release_add_file(release, part, reterr);
 }
 
-/* ---- image and hash tree ------------------------------------------------------------------------------------ */
+/* ---- image and hash tree --------------------------------------------------------------------------------- */
 
 typedef struct Shown {
         Progress *progress;
@@ -129,7 +129,7 @@ static int write_verity(const SealContext *c, Release *release, Error *reterr) {
         return write_part(release, RELEASE_ROOT_HASH, line, strlen(line), reterr);
 }
 
-/* ---- initrd and UKI ----------------------------------------------------------------------------------------- */
+/* ---- initrd and UKI -------------------------------------------------------------------------------------- */
 
 static int write_initrd(const SealContext *c, Tree *t, const char *kernel, Release *release, Error *reterr) {
         _cleanup_close_ int fd = -EBADF;
@@ -201,7 +201,7 @@ static int write_uki(const SealContext *c, Tree *t, const char *kernel, Release 
         return 0;
 }
 
-/* ---- signatures and disk ------------------------------------------------------------------------------------ */
+/* ---- signatures and disk --------------------------------------------------------------------------------- */
 
 void seal_signatures_done(SealSignatures *s) {
         free(s->root_hash);

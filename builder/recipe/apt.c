@@ -31,7 +31,7 @@ char *uri_encode_path(const char *path) {
         return b.size > 0 ? buffer_steal(&b) : xstrdup("");
 }
 
-/* ---- the machine's settings --------------------------------------------------------------------------------------- */
+/* ---- the machine's settings ------------------------------------------------------------------------------ */
 
 AptSettings *apt_settings_free(AptSettings *s) {
         for (size_t i = 0; s && i < s->n_items; i++) {
@@ -111,7 +111,7 @@ const char *apt_settings_proxy(const AptSettings *s, const char *uri) {
         return strcasecmp(value, "DIRECT") == 0 || strcasecmp(value, "false") == 0 ? "" : value;
 }
 
-/* ---- the private folder ------------------------------------------------------------------------------------------- */
+/* ---- the private folder ---------------------------------------------------------------------------------- */
 
 static bool is_passed_on(const struct AptSetting *s) {
         for (size_t i = 0; i < ELEMENTSOF(passed_on); i++)
@@ -254,7 +254,7 @@ int apt_root_update(const AptRoot *a, char **ret_output, Error *reterr) {
         return apt_root_run(a, argv, ret_output, reterr);
 }
 
-/* ---- what apt found ----------------------------------------------------------------------------------------------- */
+/* ---- what apt found -------------------------------------------------------------------------------------- */
 
 void apt_indexes_done(AptIndexes *l) {
         for (size_t i = 0; i < l->n_items; i++) {

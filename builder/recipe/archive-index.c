@@ -187,7 +187,7 @@ int archive_read_text(const char *text, size_t size, const char *what, ArchiveSt
         return parse_rest(r, &b, reterr);
 }
 
-/* ---- Packages ----------------------------------------------------------------------------------------------------- */
+/* ---- Packages -------------------------------------------------------------------------------------------- */
 
 static void package_done(ArchivePackage *p) {
         free(p->name);
@@ -264,7 +264,7 @@ const ArchivePackage *archive_index_find(const ArchiveIndex *index, const char *
         return low < index->n_packages && streq(index->packages[low].name, name) ? &index->packages[low] : NULL;
 }
 
-/* ---- Release ------------------------------------------------------------------------------------------------------ */
+/* ---- Release --------------------------------------------------------------------------------------------- */
 
 void archive_release_done(ArchiveRelease *release) {
         free(release->origin);

@@ -59,7 +59,7 @@ size_t fetch_count_missing(const Lock *lock, const Store *store, uint64_t *ret_b
         return n;
 }
 
-/* ---- from folders ------------------------------------------------------------------------------------------------- */
+/* ---- from folders ---------------------------------------------------------------------------------------- */
 
 /* 1: the folder does not have it. */
 static int copy_from(Fetch *f, const LockPackage *p, const char *path, Error *reterr) {
@@ -132,7 +132,7 @@ static int copy_all(Fetch *f, Error *reterr) {
         return 0;
 }
 
-/* ---- from mirrors ------------------------------------------------------------------------------------------------- */
+/* ---- from mirrors ---------------------------------------------------------------------------------------- */
 
 static int prepare_transfers(Fetch *f, Error *reterr) {
         const LockMirrors *mirrors = f->opt->mirrors;

@@ -169,7 +169,7 @@ bool lock_time_parse(const char *text, int64_t *ret) {
         return true;
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------ */
 
 static void take_digest(JsonReader *r, const char *key, Sha256 *ret) {
         _cleanup_free_ char *hex = NULL;

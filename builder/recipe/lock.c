@@ -73,7 +73,7 @@ int lock_write(const char *recipe_folder, const Lock *l, Error *reterr) {
         return io_replace_file(AT_FDCWD, path, text, strlen(text), 0644, reterr);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------------------- */
 
 static void put_string(json_t *object, const char *key, const char *value) {
         json_object_set_new(object, key, json_string(value ?: ""));
@@ -170,7 +170,7 @@ char *lock_format(const Lock *l) {
         return buffer_steal(&b);
 }
 
-/* ---- using -------------------------------------------------------------------------------------------------------- */
+/* ---- using ----------------------------------------------------------------------------------------------- */
 
 const LockPackage *lock_find(const Lock *l, const char *name) {
         size_t low = 0, high = l->n_packages;

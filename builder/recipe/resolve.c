@@ -39,7 +39,7 @@ static void resolver_done(Resolver *r) {
         lock_free(r->lock);
 }
 
-/* ---- indexes ------------------------------------------------------------------------------------------------------ */
+/* ---- indexes --------------------------------------------------------------------------------------------- */
 
 /* What apt says, what it means, what to do. The first that fits counts, so the order matters: a suite that is not there
  * is also reported as unsigned. */
@@ -206,7 +206,7 @@ static int fetch_indexes(Resolver *r, Error *reterr) {
         return 0;
 }
 
-/* ---- packages ----------------------------------------------------------------------------------------------------- */
+/* ---- packages -------------------------------------------------------------------------------------------- */
 
 static const ArchivePackage *find_exact(const ArchiveIndex *index, const struct AptPlanned *wanted) {
         const ArchivePackage *p = archive_index_find(index, wanted->name), *end = index->packages + index->n_packages;
@@ -389,7 +389,7 @@ static int plan_all(Resolver *r, Error *reterr) {
         return 0;
 }
 
-/* ---- the lock ----------------------------------------------------------------------------------------------------- */
+/* ---- the lock -------------------------------------------------------------------------------------------- */
 
 /* Held to the reader's rules, so that what is written can be read. */
 static int finish(Resolver *r, Error *reterr) {

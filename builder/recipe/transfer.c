@@ -130,7 +130,7 @@ int transfer_start(Transfer *t, Error *reterr) {
         return 0;
 }
 
-/* ---- how it ended ------------------------------------------------------------------------------------------------- */
+/* ---- how it ended ---------------------------------------------------------------------------------------- */
 
 static const char remedy[] =
         "The mirror has moved on or cannot be reached. Any of these helps: \"sealab lock --update\" (new versions), "

@@ -68,7 +68,7 @@ static void find(Gate *g, const char *check, const Node *n, const char *path, ch
         r->findings[r->n_findings++] = f;
 }
 
-/* ---- single checks ------------------------------------------------------------------------------------------------ */
+/* ---- single checks --------------------------------------------------------------------------------------- */
 
 static bool holds_private_key(const char *text, size_t size) {
         static const char begin[] = "-----BEGIN ";

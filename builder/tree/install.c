@@ -54,7 +54,7 @@ static void install_done(Install *i) {
         tree_free(i->result);
 }
 
-/* ---- before the sandbox: what is there, in what order ------------------------------------------------------- */
+/* ---- before the sandbox: what is there, in what order ---------------------------------------------------- */
 
 static char *field_or_empty(const char *control, const char *name) {
         return deb_field(control, name) ?: xstrdup("");
@@ -134,7 +134,7 @@ static int read_packages(Install *i, Error *reterr) {
         return unpack_essential(i, reterr);
 }
 
-/* ---- inside the sandbox ------------------------------------------------------------------------------------- */
+/* ---- inside the sandbox ---------------------------------------------------------------------------------- */
 
 static int put_file(const char *path, mode_t mode, const char *text, Error *reterr) {
         _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
@@ -356,7 +356,7 @@ static int inside(Sandbox *s, void *userdata, Error *reterr) {
         return install_stream_folder(TARGET, s->output_fd, reterr);
 }
 
-/* ---- the stream out of the sandbox -------------------------------------------------------------------------- */
+/* ---- the stream out of the sandbox ----------------------------------------------------------------------- */
 
 static int archive_failed(struct archive *a, const char *what, Error *reterr) {
         int e = archive_errno(a);
@@ -467,7 +467,7 @@ int install_stream_folder(const char *path, int fd, Error *reterr) {
         return 0;
 }
 
-/* ---- after the sandbox -------------------------------------------------------------------------------------- */
+/* ---- after the sandbox ----------------------------------------------------------------------------------- */
 
 static int read_stream(int fd, void *userdata, Error *reterr) {
         Install *i = userdata;

@@ -16,7 +16,7 @@ static size_t suffix_length(const char *name) {
         return 0;
 }
 
-/* ---- which modules stay ------------------------------------------------------------------------------------------- */
+/* ---- which modules stay ---------------------------------------------------------------------------------- */
 
 typedef struct Module {
         char *path; /* below the release's folder: "kernel/fs/ext4/ext4.ko.xz" */

@@ -39,7 +39,7 @@ const char *sandbox_mode_name(SandboxMode mode) {
         return "unknown";
 }
 
-/* ---- can this machine do it? -------------------------------------------------------------------------------- */
+/* ---- can this machine do it? ----------------------------------------------------------------------------- */
 
 /* Tries namespaces in a child, so that the caller's own stay as they are. Returns 0 or the errno of what failed. */
 static int try_unshare(int flags) {
@@ -109,7 +109,7 @@ int sandbox_detect(SandboxMode *ret, Error *reterr) {
         return 0;
 }
 
-/* ---- becoming the sandbox ----------------------------------------------------------------------------------- */
+/* ---- becoming the sandbox -------------------------------------------------------------------------------- */
 
 static int mount_here(const char *what, const char *where, const char *type, unsigned long flags, const char *data,
                       Error *reterr) {
@@ -368,7 +368,7 @@ int sandbox_run(SandboxMode mode, SandboxFunc inside, SandboxReadFunc reader, vo
         return 0;
 }
 
-/* ---- for use inside ----------------------------------------------------------------------------------------- */
+/* ---- for use inside -------------------------------------------------------------------------------------- */
 
 int sandbox_bind_read_only(Sandbox *s, const char *host_path, const char *inside_path, Error *reterr) {
         _cleanup_free_ char *from = xasprintf(HOST "%s", host_path);

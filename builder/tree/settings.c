@@ -12,7 +12,7 @@ static int put(Tree *t, const char *path, int64_t epoch, const char *text, Error
                              reterr);
 }
 
-/* ---- os-release --------------------------------------------------------------------------------------------- */
+/* ---- os-release ------------------------------------------------------------------------------------------ */
 
 /* Shell quoting as os-release(5) wants it: always double quotes, four characters escaped. */
 static void append_assignment(Buffer *b, const NameValue *v) {
@@ -67,7 +67,7 @@ static int apply_os_release(Tree *t, const Recipe *recipe, const char *version, 
         return put(t, "/usr/lib/os-release", epoch, text, reterr);
 }
 
-/* ---- locale, keyboard, name, time --------------------------------------------------------------------------- */
+/* ---- locale, keyboard, name, time ------------------------------------------------------------------------ */
 
 /* Debian's tmpfiles lines force /etc/vconsole.conf to be a link to default/keyboard, so that is where both the
  * console's and X's layout stand. A package's own file is left alone unless the recipe says something. */
@@ -125,7 +125,7 @@ static int apply_locale(Tree *t, const Recipe *recipe, int64_t epoch, Error *ret
         return r;
 }
 
-/* ---- units -------------------------------------------------------------------------------------------------- */
+/* ---- units ----------------------------------------------------------------------------------------------- */
 
 static void append_units(Buffer *b, const char *verb, char *const *units) {
         STRV_FOREACH (u, units) {
@@ -204,7 +204,7 @@ static int apply_presets(Tree *t, const Recipe *recipe, bool user, int64_t epoch
         return put(t, defaults, epoch, rest.data, reterr);
 }
 
-/* ---- root --------------------------------------------------------------------------------------------------- */
+/* ---- root ------------------------------------------------------------------------------------------------ */
 
 /* shadow(5): only root's hash is set here, "locked" or empty by the recipe's wish. Those of other accounts stay as the
  * packages left them; the gate refuses every one that a password could match. The day of the last change becomes the

@@ -218,7 +218,7 @@ void stateless_remove_traces(Tree *t) {
         remove_cut_links(t, &links);
 }
 
-/* ---- state ------------------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------------------- */
 
 typedef struct Description {
         char **described; /* sorted paths that tmpfiles.d of the packages name already */

@@ -11,7 +11,7 @@
 /* Nothing longer can be a file, and signed numbers survive the other implementations. */
 #define TUF_LENGTH_MAX ((uint64_t) INT64_MAX)
 
-/* ---- parts that several documents have ----------------------------------------------------------------------- */
+/* ---- parts that several documents have ------------------------------------------------------------------- */
 
 static int compare_strings(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
@@ -111,7 +111,7 @@ int tuf_decode_role(const json_t *object, TufRole *ret, Error *reterr) {
         return 0;
 }
 
-/* ---- what all documents have --------------------------------------------------------------------------------- */
+/* ---- what all documents have ----------------------------------------------------------------------------- */
 
 /* section 4.3, SPEC_VERSION: X.Y.Z, and X.Y as older repositories have it; the first number must be ours */
 static bool spec_version_fits(const char *s) {
@@ -150,7 +150,7 @@ static int decode_common(const json_t *content, TufMetadata *m, Error *reterr) {
         return 0;
 }
 
-/* ---- root ---------------------------------------------------------------------------------------------------- */
+/* ---- root ------------------------------------------------------------------------------------------------ */
 
 /* section 4.3 */
 static int decode_root(const json_t *content, TufMetadata *m, Error *reterr) {
@@ -179,7 +179,7 @@ static int decode_root(const json_t *content, TufMetadata *m, Error *reterr) {
         return 0;
 }
 
-/* ---- timestamp and snapshot ---------------------------------------------------------------------------------- */
+/* ---- timestamp and snapshot ------------------------------------------------------------------------------ */
 
 /* section 4.4, METAFILES */
 static int decode_meta(const char *name, const json_t *object, TufMeta *ret, Error *reterr) {
@@ -266,7 +266,7 @@ static int decode_snapshot(const json_t *content, TufMetadata *m, Error *reterr)
         return 0;
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------------- */
+/* ---- targets --------------------------------------------------------------------------------------------- */
 
 static int check_target_path(const char *path, Error *reterr) {
         if (strlen(path) > TUF_TARGET_PATH_MAX)
@@ -329,7 +329,7 @@ static int decode_targets(const json_t *content, TufMetadata *m, Error *reterr) 
         return delegations ? tuf_decode_delegations(delegations, m, reterr) : 0;
 }
 
-/* ---- public -------------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------------------- */
 
 void tuf_metadata_forget(TufMetadata *m) {
         for (size_t i = 0; i < _TUF_TYPE_MAX; i++)

@@ -6,7 +6,7 @@
 
 #define HASH_DIGITS 64
 
-/* ---- patterns ------------------------------------------------------------------------------------------------ */
+/* ---- patterns -------------------------------------------------------------------------------------------- */
 
 /* One code point; both sides are valid UTF-8. */
 static const char *next_character(const char *s) {
@@ -101,7 +101,7 @@ static bool pattern_matches(const char *pattern, const char *path) {
         }
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------ */
+/* ---- decoding -------------------------------------------------------------------------------------------- */
 
 static int check_pattern(const char *s, Error *reterr) {
         if (!*s)
@@ -226,7 +226,7 @@ int tuf_decode_delegations(const json_t *object, TufMetadata *m, Error *reterr) 
         return check_unique_names(m, reterr);
 }
 
-/* ---- public -------------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------------------- */
 
 /* section 4.5 */
 bool tuf_delegation_matches(const TufDelegation *d, const char *target_path) {

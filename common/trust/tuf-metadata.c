@@ -15,7 +15,7 @@ static const struct {
         [TUF_TARGETS] = { "targets", TUF_TARGETS_MAX },
 };
 
-/* ---- the envelope -------------------------------------------------------------------------------------------- */
+/* ---- the envelope ---------------------------------------------------------------------------------------- */
 
 static int check_signature(const json_t *object, char **ret_key_id, Error *reterr) {
         JsonReader reader = json_reader(object, "signature", reterr);
@@ -71,7 +71,7 @@ static int check_envelope(const TufMetadata *m, const json_t **ret_signed, Error
         return check_signatures(signatures, reterr);
 }
 
-/* ---- hashes -------------------------------------------------------------------------------------------------- */
+/* ---- hashes ---------------------------------------------------------------------------------------------- */
 
 static bool hashes_hold(const TufHashes *h, const void *data, size_t size) {
         uint8_t sha512[64];
@@ -90,7 +90,7 @@ static bool hashes_hold(const TufHashes *h, const void *data, size_t size) {
         return true;
 }
 
-/* ---- signatures ---------------------------------------------------------------------------------------------- */
+/* ---- signatures ------------------------------------------------------------------------------------------ */
 
 static bool signature_holds(const TufMetadata *m, const TufKey *key, const char *hex) {
         uint8_t signature[TUF_SIGNATURE_MAX];
@@ -118,7 +118,7 @@ static bool counted_already(const TufKey *const *counted, size_t n, const TufKey
         return false;
 }
 
-/* ---- lookup -------------------------------------------------------------------------------------------------- */
+/* ---- lookup ---------------------------------------------------------------------------------------------- */
 
 static int compare_key(const void *id, const void *key) {
         return strcmp(id, tuf_key_id(*(TufKey *const *) key));
@@ -138,7 +138,7 @@ static const void *find(const char *what, const void *items, size_t n, size_t si
         return n > 0 ? bsearch(what, items, n, size, compare) : NULL;
 }
 
-/* ---- public -------------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------------------- */
 
 const char *tuf_type_name(TufType type) {
         return types[type].name;
