@@ -121,8 +121,8 @@ bool channel_list_any(const Repository *r, const char *product, const char *vers
 
 static int not_published(const Repository *r, const char *product, const char *version, const char *channel,
                          Error *reterr) {
-        error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "%s%s has no %s %s", channel ? "channel " : "no channel of ",
-                  channel ?: storage_name(r->storage), product, version);
+        error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "%s%s has %s%s %s", channel ? "channel " : "no channel of ",
+                  channel ?: storage_name(r->storage), channel ? "no " : "", product, version);
         return error_hint(reterr, "\"sealab repo status %s\" lists what there is.", storage_name(r->storage));
 }
 
