@@ -173,7 +173,8 @@ static const char *const forge_templates[_DOC_MAX] = {
         [DOC_SNAPSHOT] = FORGE_HEAD("snapshot", "5")
                 "\"meta\":{\"stable.json\":{\"version\":3},\"targets.json\":{\"version\":4}}}",
         [DOC_TARGETS] = FORGE_HEAD("targets", "4")
-                "\"targets\":{\"a/x\":{\"custom\":{\"n\":1},\"hashes\":{\"sha256\":\"" FORGE_DIGEST_X "\"},\"length\":1}},"
+                "\"targets\":{\"a/x\":{\"custom\":{\"n\":1},"
+                "\"hashes\":{\"sha256\":\"" FORGE_DIGEST_X "\"},\"length\":1}},"
                 "\"delegations\":{\"keys\":{" FORGE_KEY("stable") "},\"roles\":[{\"keyids\":[\"{stable}\"],"
                 "\"name\":\"stable\",\"paths\":[\"stable/*\"],\"terminating\":false,\"threshold\":1}]}}",
         [DOC_STABLE] = FORGE_HEAD("targets", "3") "\"targets\":{\"stable/x\":" FORGE_TARGET "}}",
