@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "boot.h"
 #include "io.h"
@@ -11,7 +12,6 @@
 #include "state.h"
 
 #define ENTRIES_FOLDER "EFI/Linux"
-#define TEMPORARY_PREFIX ".sealab-"
 /* Clusters and folder entries beside the file's own bytes. */
 #define BOOT_RESERVE (UINT64_C(1) << 20)
 
@@ -60,7 +60,7 @@ static int remove_temporaries(int folder_fd, Error *reterr) {
                 return error_errno(reterr, errno, "cannot read the boot entries");
         }
         while (r >= 0 && (e = readdir(d)))
-                if (startswith(e->d_name, TEMPORARY_PREFIX))
+                if (startswith(e->d_name, BOOT_TEMPORARY_PREFIX))
                         r = io_unlink(folder_fd, e->d_name, reterr);
         closedir(d);
         return r < 0 ? r : 0;
@@ -88,11 +88,15 @@ int boot_retire(const Machine *m, const Slot *slot, Error *reterr) {
 }
 
 int boot_check_space(const Machine *m, uint64_t uki_size, Error *reterr) {
-        uint64_t needed;
+        uint64_t needed, room;
+        struct statvfs vfs;
 
-        if (__builtin_add_overflow(uki_size, BOOT_RESERVE, &needed) || needed > m->boot_free) {
-                _cleanup_free_ char *wanted = format_bytes(uki_size + BOOT_RESERVE),
-                                    *there = format_bytes(m->boot_free);
+        /* Not what was free when the machine was looked at: an entry has gone since. */
+        if (statvfs(m->boot, &vfs) < 0)
+                return error_errno(reterr, errno, "cannot ask for the room on %s", m->boot);
+        room = (uint64_t) vfs.f_bavail * vfs.f_frsize;
+        if (__builtin_add_overflow(uki_size, BOOT_RESERVE, &needed) || needed > room) {
+                _cleanup_free_ char *wanted = format_bytes(uki_size + BOOT_RESERVE), *there = format_bytes(room);
 
                 error_set(reterr, ENOSPC, REFUSAL_NO_SPACE, "%s has %s free, the new version needs %s there", m->boot,
                           there, wanted);
@@ -132,7 +136,7 @@ static int check_uki(const ReleaseDescription *d, const void *uki, size_t size, 
 }
 
 static char *temporary_name(const ReleaseDescription *d) {
-        return xasprintf(TEMPORARY_PREFIX "%s_%s", d->product, d->version);
+        return xasprintf(BOOT_TEMPORARY_PREFIX "%s_%s", d->product, d->version);
 }
 
 int boot_create_temporary(const Machine *m, const ReleaseDescription *d, int *ret_fd, Error *reterr) {
@@ -140,9 +144,12 @@ int boot_create_temporary(const Machine *m, const ReleaseDescription *d, int *re
         _cleanup_close_ int folder = -EBADF;
         int r, fd;
 
-        r = boot_check_space(m, d->artifacts[ARTIFACT_UKI].size, reterr);
+        r = open_entries(m, &folder, reterr);
+        /* What an attempt before this one left takes the very room that is needed. */
         if (r >= 0)
-                r = open_entries(m, &folder, reterr);
+                r = remove_temporaries(folder, reterr);
+        if (r >= 0)
+                r = boot_check_space(m, d->artifacts[ARTIFACT_UKI].size, reterr);
         if (r < 0)
                 return r;
         fd = openat(folder, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -188,6 +195,25 @@ int boot_install(const Machine *m, const ReleaseDescription *d, int fd, uint64_t
 
 /* ---- the boot loader's choice ---- */
 
+#define DEFAULT_VARIABLE "sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+/* As efivarfs shows it: four bytes of attributes, then UTF-16 with a zero at the end. */
+static int write_variable(const char *path, const char *text, Error *reterr) {
+        static const uint8_t attributes[4] = { 7 };
+        _cleanup_free_ char *folder = path_dirname(path);
+        _cleanup_buffer_ Buffer b = {};
+        int r;
+
+        buffer_append(&b, attributes, sizeof attributes);
+        for (size_t i = 0; i <= strlen(text); i++) {
+                const char unit[2] = { text[i], 0 };
+
+                buffer_append(&b, unit, sizeof unit);
+        }
+        r = io_mkdir_parents(AT_FDCWD, folder, 0755, reterr);
+        return r < 0 ? r : io_write_file(AT_FDCWD, path, b.data, b.size, 0644, reterr);
+}
+
 /* bootctl knows how to write EFI variables, whose files are immutable until one says otherwise. */
 static int run_bootctl(const char *verb, const char *argument, char **ret_output, Error *reterr) {
         char *argv[] = { (char *) "bootctl", (char *) verb, (char *) argument, NULL };
@@ -199,12 +225,17 @@ int boot_set_default(const Machine *m, const char *version, Error *reterr) {
         /* Counters come and go in the file's name: the pattern matches it with and without. */
         _cleanup_free_ char *pattern = version ? xasprintf("%s_%s[+.]*", m->product, version) : xstrdup("");
 
+        if (!streq(m->root, "/")) {
+                _cleanup_free_ char *path = path_join(m->root, DEFAULT_VARIABLE);
+                int r = version ? write_variable(path, pattern, reterr) : io_unlink(AT_FDCWD, path, reterr);
+
+                return r < 0 ? r : 0;
+        }
         return run_bootctl("set-default", pattern, NULL, reterr);
 }
 
 int boot_get_default(const Machine *m, char **ret, Error *reterr) {
-        static const char path[] = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-        _cleanup_free_ char *data = NULL;
+        _cleanup_free_ char *path = path_join(m->root, DEFAULT_VARIABLE), *data = NULL;
         _cleanup_error_ Error e = {};
         size_t size;
         char *text;
@@ -253,6 +284,8 @@ TrialVerdict boot_judge(const Machine *m, const Trial *trial) {
                         return TRIAL_RUNNING; /* tries are left; the boot loader will go on with it */
                 if (e && !e->counted)
                         return TRIAL_BLESSED; /* it was good, and a person went back */
+                if (!e)
+                        return TRIAL_NONE;
         }
         return TRIAL_FELL_BACK;
 }
@@ -281,9 +314,9 @@ static char *journal_of_last_boot(const Trial *trial) {
 
 char *boot_explain_failure(const Machine *m, const Trial *trial) {
         const BootEntry *e = machine_entry_of_root_hash(m, &trial->root_hash);
-        _cleanup_free_ char *journal = journal_of_last_boot(trial);
+        _cleanup_free_ char *journal = streq(m->root, "/") ? journal_of_last_boot(trial) : NULL;
         _cleanup_free_ char *tries = e && e->counted ? xasprintf("did not come up well in %u tries", e->done)
-                                                     : xstrdup("has no entry in the boot menu any more");
+                                                     : xstrdup("did not come up well");
 
         return xasprintf("%s %s%s%s", trial->version, tries, journal ? "; the last messages were: " : "",
                          journal ?: "");

@@ -28,6 +28,7 @@ Machine *machine_free(Machine *m) {
         free(m->product);
         free(m->version);
         free(m->architecture);
+        free(m->root);
         free(m->disk);
         free(m->boot);
         for (size_t i = 0; i < m->n_slots; i++)
@@ -339,9 +340,17 @@ static int compare_entries(const void *a, const void *b) {
         return strcmp(((const BootEntry *) a)->file, ((const BootEntry *) b)->file);
 }
 
+static uint64_t file_size(int folder_fd, const char *name) {
+        struct stat st;
+
+        return fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? (uint64_t) st.st_size
+                                                                                              : 0;
+}
+
 static int read_entries(Machine *m, Error *reterr) {
         _cleanup_free_ char *path = path_join(m->boot, ENTRIES_FOLDER);
         const struct dirent *e;
+        uint64_t leftover = 0;
         struct statvfs vfs;
         DIR *d;
 
@@ -352,6 +361,8 @@ static int read_entries(Machine *m, Error *reterr) {
                 BootEntry entry = {};
                 _cleanup_free_ char *name = NULL;
 
+                if (startswith(e->d_name, BOOT_TEMPORARY_PREFIX))
+                        leftover += file_size(dirfd(d), e->d_name);
                 if (e->d_name[0] == '.' || !parse_entry_name(e->d_name, &name, &entry))
                         continue;
                 entry.file = xstrdup(e->d_name);
@@ -363,7 +374,7 @@ static int read_entries(Machine *m, Error *reterr) {
         qsort(m->entries, m->n_entries, sizeof m->entries[0], compare_entries);
         if (statvfs(path, &vfs) < 0)
                 return error_errno(reterr, errno, "cannot ask for the room on %s", path);
-        m->boot_free = (uint64_t) vfs.f_bavail * vfs.f_frsize;
+        m->boot_free = (uint64_t) vfs.f_bavail * vfs.f_frsize + leftover;
         return 0;
 }
 
@@ -378,6 +389,7 @@ int machine_read(const MachinePaths *given, Machine **ret, Error *reterr) {
 
         if (!paths.root)
                 paths.root = "/";
+        m->root = xstrdup(paths.root);
         r = read_identity(&paths, m, reterr);
         if (r >= 0)
                 r = read_architecture(&paths, m, &architecture, reterr);
@@ -449,7 +461,7 @@ const Slot *machine_target_slot(const Machine *m) {
         for (size_t i = 0; i < m->n_slots; i++) {
                 const Slot *s = &m->slots[i];
 
-                if (s->running || (!m->entry_blessed && has_blessed_entry(m, s)))
+                if (s->running || (!s->empty && !s->version) || (!m->entry_blessed && has_blessed_entry(m, s)))
                         continue;
                 if (!best || (s->empty && !best->empty) ||
                     (!s->empty && !best->empty && s->version && best->version &&

@@ -10,6 +10,7 @@
 
 #define MACHINE_SLOTS_MAX 8
 #define MACHINE_ENTRIES_MAX 64
+#define BOOT_TEMPORARY_PREFIX ".sealab-" /* in EFI/Linux: to become an entry, or left by an interrupted update */
 
 /* Where to look. NULL: the real place; tests point it at files. */
 typedef struct MachinePaths {
@@ -46,10 +47,10 @@ typedef struct Machine {
         char *product, *version; /* IMAGE_ID, IMAGE_VERSION of the running system */
         char *architecture;      /* "x86-64" */
         char machine_id[33];
-        char *disk, *boot;  /* paths in use */
-        uint64_t boot_free; /* bytes on the ESP */
-        Sha256 running;     /* root hash */
-        bool entry_blessed; /* the running entry has no counter */
+        char *root, *disk, *boot; /* paths in use */
+        uint64_t boot_free;       /* bytes on the ESP, with what the updater's own leftovers take */
+        Sha256 running;           /* root hash */
+        bool entry_blessed;       /* the running entry has no counter */
         Slot slots[MACHINE_SLOTS_MAX];
         size_t n_slots;
         BootEntry entries[MACHINE_ENTRIES_MAX];
@@ -61,8 +62,8 @@ int machine_read(const MachinePaths *paths, Machine **ret, Error *reterr);
 Machine *machine_free(Machine *m);
 DEFINE_CLEANUP(Machine *, machine_free)
 const Slot *machine_running_slot(const Machine *m);
-/* The slot an update may use: not running; empty before filled, and never one whose entry is the machine's only good
- * one. NULL: none. */
+/* The slot an update may use: not running; empty before filled, never one with another product's label, and never one
+ * whose entry is the machine's only good one. NULL: none. */
 const Slot *machine_target_slot(const Machine *m);
 const Slot *machine_slot_of_version(const Machine *m, const char *version);
 const BootEntry *machine_entry_of_root_hash(const Machine *m, const Sha256 *root_hash);
