@@ -13,6 +13,9 @@
 #define INDEX_SIZE_MAX (FRAME_INDEX_HEADER_SIZE + (uint64_t) FRAME_INDEX_FRAMES_MAX * FRAME_INDEX_ENTRY_SIZE)
 #define SMALL_ARTIFACT_MAX (UINT64_C(1) << 30)
 #define OFFERS_MAX 10000
+/* Of one poll: the roots on the way, four roles, the delegations. */
+#define STAGED_FILES_MAX 64
+#define ETAG_MAX 512
 /* Attempts in a row that bring nothing, over all repositories. */
 #define ATTEMPTS_MAX 5
 
@@ -40,6 +43,7 @@ typedef struct Stage {
         StagedFile *files;
         size_t n_files, n_allocated;
         Catalogue *catalogue; /* what the judge says */
+        bool judging;
         size_t offers_allocated;
 } Stage;
 
@@ -67,9 +71,14 @@ static StagedFile *find_staged(const Stage *s, const char *name) {
         return NULL;
 }
 
-static void stage_put(Stage *s, const char *name, const void *data, size_t size) {
+static int stage_put(Stage *s, const char *name, const void *data, size_t size, Error *reterr) {
         StagedFile *f = find_staged(s, name);
 
+        if (size > TUF_TARGETS_MAX)
+                return error_set(reterr, EMSGSIZE, REFUSAL_TOO_LARGE, "the worker stores %zu bytes as %s", size, name);
+        if (!f && s->n_files >= STAGED_FILES_MAX)
+                return error_set(reterr, E2BIG, REFUSAL_TOO_LARGE, "the worker stores more than %d files",
+                                 STAGED_FILES_MAX);
         if (!f) {
                 GROW(s->files, s->n_files, s->n_allocated);
                 f = &s->files[s->n_files++];
@@ -78,6 +87,7 @@ static void stage_put(Stage *s, const char *name, const void *data, size_t size)
         free(f->data);
         f->data = data ? xmemdup(data, MAX(size, 1U)) : NULL;
         f->size = size;
+        return 0;
 }
 
 /* What a worker calls a file must not lead anywhere else. */
@@ -139,7 +149,12 @@ static int serve_message(Worker *w, Stage *s, char type, const Buffer *message, 
         Catalogue *c = s->catalogue;
         HttpStatistics statistics;
         size_t name_size;
+        int r;
 
+        /* Only who has no network and judges signatures says what is on offer; it has nothing to tell of the network.
+         */
+        if (s->judging ? strchr("TC", type) != NULL : type == 'F')
+                return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker said what is not its to say");
         switch (type) {
         case 'L':
         case 'S':
@@ -150,12 +165,13 @@ static int serve_message(Worker *w, Stage *s, char type, const Buffer *message, 
                                          "the worker named a file that cannot be one");
                 if (type == 'L')
                         return answer_load(w, s, message->data, reterr);
-                if (type == 'S')
-                        stage_put(s, message->data, message->data + name_size + 1, message->size - name_size - 1);
-                else
-                        stage_put(s, message->data, NULL, 0);
-                return worker_send(w, 'K', NULL, 0, reterr);
+                r = type == 'S' ? stage_put(s, message->data, message->data + name_size + 1,
+                                            message->size - name_size - 1, reterr)
+                                : stage_put(s, message->data, NULL, 0, reterr);
+                return r < 0 ? r : worker_send(w, 'K', NULL, 0, reterr);
         case 'T':
+                if (message->size > ETAG_MAX)
+                        return error_set(reterr, EMSGSIZE, REFUSAL_TOO_LARGE, "the worker's ETag is too long");
                 free(c->etag);
                 c->etag = xstrndup(message->data, message->size);
                 return 0;
@@ -219,6 +235,7 @@ static int read_anchor(const FetchOptions *opt, char **ret, size_t *ret_size, Er
 static int judge(const FetchOptions *opt, Stage *s, const char *anchor, size_t anchor_size, Error *reterr) {
         PollJob job = { .options = opt, .anchor = anchor, .anchor_size = anchor_size };
 
+        s->judging = true;
         return run_worker(s, &(WorkerOptions){}, fetch_judge_body, &job, reterr);
 }
 
@@ -318,6 +335,7 @@ typedef struct Download {
         ArtifactKind kind;
         const FetchSink *sink;
         uint64_t downloaded, total;
+        uint64_t kept;     /* bytes that need not be asked for again, whatever happens */
         size_t repository; /* index of the one in use */
 } Download;
 
@@ -354,7 +372,7 @@ static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Erro
         unsigned failures = 0;
 
         for (;;) {
-                uint64_t before = d->downloaded;
+                uint64_t before = d->kept;
                 _cleanup_error_ Error e = {};
                 int r = attempt(d, userdata, &e);
 
@@ -363,7 +381,7 @@ static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Erro
                 /* What this machine cannot do will not be better elsewhere. */
                 if (e.id == REFUSAL_NO_SPACE || e.id == REFUSAL_CANCELLED || e.id == REFUSAL_PATH_ESCAPE)
                         return error_move(reterr, &e);
-                failures = d->downloaded > before ? 1 : failures + 1;
+                failures = d->kept > before ? 1 : failures + 1;
                 if (failures >= ATTEMPTS_MAX)
                         return error_move(reterr, &e);
                 log_warning("%s; trying again", e.message);
@@ -491,6 +509,7 @@ static int receive_frames(Download *d, Pack *p, Worker *w, size_t begin, size_t 
                                    reterr);
                 p->done[i] = r >= 0;
                 d->downloaded += p->index->frames[i].packed_size;
+                d->kept += p->index->frames[i].packed_size;
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
         }

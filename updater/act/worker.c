@@ -50,6 +50,23 @@ static int read_all(int fd, void *data, size_t size, Error *reterr) {
         return 0;
 }
 
+/* To one that has died this is an error, not a signal that would end the job without a word. */
+static int send_all(int fd, const void *data, size_t size, Error *reterr) {
+        const uint8_t *p = data;
+
+        while (size > 0) {
+                ssize_t n = send(fd, p, size, MSG_NOSIGNAL);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_errno(reterr, errno, "cannot write to the worker");
+                p += n;
+                size -= (size_t) n;
+        }
+        return 0;
+}
+
 int message_send(int fd, char type, const void *data, size_t size, Error *reterr) {
         uint8_t header[5];
         uint32_t length;
@@ -60,9 +77,9 @@ int message_send(int fd, char type, const void *data, size_t size, Error *reterr
         length = htole32((uint32_t) size);
         memcpy(header, &length, 4);
         header[4] = (uint8_t) type;
-        r = io_write_all(fd, header, sizeof header, reterr);
+        r = send_all(fd, header, sizeof header, reterr);
         if (r >= 0 && size > 0)
-                r = io_write_all(fd, data, size, reterr);
+                r = send_all(fd, data, size, reterr);
         return r;
 }
 
