@@ -45,18 +45,23 @@ static void local_time(int64_t now, int32_t utc_offset, int *ret_weekday, int64_
         *ret_second = second;
 }
 
+/* In seconds. Over midnight it belongs to the day on which it begins. */
+static int64_t window_length(const MaintenanceWindow *w) {
+        int64_t minutes = (int64_t) w->end - w->begin;
+
+        return (minutes > 0 ? minutes : minutes + INT64_C(24) * 60) * 60;
+}
+
 /* Seconds from now until the window is next open; 0: it is. */
 static int64_t until_window(const MaintenanceWindow *w, int weekday, int64_t second) {
-        int64_t length = (int64_t) w->end - w->begin, best = WEEK;
+        int64_t length = window_length(w), best = WEEK;
 
-        if (length < 0)
-                length += 24 * 60; /* over midnight: it belongs to the day on which it begins */
         for (int ago = -1; ago <= 7; ago++) {
                 int64_t begin = ago * (int64_t) DAY + w->begin * INT64_C(60) - second;
 
                 if (!(w->days & 1U << ((weekday + ago + 7) % 7)))
                         continue;
-                if (begin <= 0 && begin + length * 60 > 0)
+                if (begin <= 0 && begin + length > 0)
                         return 0;
                 if (begin > 0)
                         best = MIN(best, begin);
@@ -76,12 +81,47 @@ int64_t policy_next_window(const UpdaterSettings *s, int64_t now, int32_t utc_of
         return best;
 }
 
+/* Seconds until this machine's own moment in one of the windows that are open; 0: it has come. */
+static int64_t until_moment(const UpdaterSettings *s, int64_t now, int32_t utc_offset, uint64_t delay) {
+        int64_t best = WEEK, second;
+        int weekday;
+
+        local_time(now, utc_offset, &weekday, &second);
+        for (size_t i = 0; i < s->n_windows; i++) {
+                const MaintenanceWindow *w = &s->windows[i];
+                int64_t length = window_length(w);
+
+                for (int ago = -1; ago <= 0; ago++) {
+                        int64_t begin = ago * (int64_t) DAY + w->begin * INT64_C(60) - second;
+
+                        if (!(w->days & 1U << ((weekday + ago + 7) % 7)) || begin > 0 || begin + length <= 0)
+                                continue;
+                        best = MIN(best, MAX(begin + (int64_t) (delay % (uint64_t) length), 0));
+                }
+        }
+        return best;
+}
+
 static PolicyDecision window(const UpdaterSettings *s, int64_t now, int32_t utc_offset) {
         int64_t wait = policy_next_window(s, now, utc_offset);
 
         if (wait == 0)
                 return (PolicyDecision){};
         return decide(POLICY_LATER, "window", now + wait, xstrdup("outside the maintenance window"));
+}
+
+static PolicyDecision window_and_delay(const UpdaterSettings *s, int64_t now, int32_t utc_offset,
+                                       const char *machine_id) {
+        PolicyDecision d = window(s, now, utc_offset);
+        int64_t wait;
+
+        if (d.reason || s->n_windows == 0)
+                return d;
+        wait = until_moment(s, now, utc_offset, policy_delay(s, machine_id));
+        if (wait == 0)
+                return d;
+        return decide(POLICY_LATER, "delay", now + wait,
+                      xstrdup("this machine's own time in the window is yet to come"));
 }
 
 static PolicyDecision power(const UpdaterSettings *s, const Conditions *c, int64_t now) {
@@ -117,7 +157,7 @@ PolicyDecision policy_may_download(const UpdaterSettings *s, const Conditions *c
         d = power(s, c, now);
         if (d.reason || critical)
                 return d.reason ? d : decide(POLICY_NOW, "now", now, NULL);
-        d = window(s, now, utc_offset);
+        d = window_and_delay(s, now, utc_offset, machine_id);
         return d.reason ? d : decide(POLICY_NOW, "now", now, NULL);
 }
 
@@ -135,7 +175,7 @@ PolicyDecision policy_may_install(const UpdaterSettings *s, const Conditions *c,
         if (d.reason)
                 return d;
         if (!critical) {
-                d = window(s, now, utc_offset);
+                d = window_and_delay(s, now, utc_offset, machine_id);
                 if (d.reason)
                         return d;
         }

@@ -11,9 +11,9 @@ typedef struct Conditions {
         unsigned battery_percent;
         bool metered; /* the default route's connection */
         bool online;
-        bool inhibited;           /* somebody holds a block inhibitor for shutdown or sleep, or presents */
+        bool inhibited;     /* somebody holds a block inhibitor for shutdown or sleep, or presents */
         char *inhibited_by; /* owned; may be NULL */
-        bool idle;                /* no active session, or all idle */
+        bool idle;          /* no active session, or all idle */
 } Conditions;
 
 typedef enum PolicyAnswer { POLICY_NOW, POLICY_LATER, POLICY_NEVER } PolicyAnswer;
@@ -27,7 +27,10 @@ typedef struct PolicyDecision {
 void policy_decision_done(PolicyDecision *d);
 
 /* utc_offset: seconds east of UTC in the window's time zone at now. machine_id spreads machines over random_delay_sec.
- * critical releases need no window. */
+ * critical releases need no window.
+ *
+ * Inside a window a machine waits until its own moment, begin + delay modulo the window's length ("delay"): those that
+ * look when it opens do not all download at once. */
 PolicyDecision policy_may_download(const UpdaterSettings *s, const Conditions *c, int64_t now, int32_t utc_offset,
                                    const char *machine_id, bool critical);
 PolicyDecision policy_may_install(const UpdaterSettings *s, const Conditions *c, int64_t now, int32_t utc_offset,
