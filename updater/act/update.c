@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <dirent.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -21,6 +22,23 @@ static void report(const UpdateContext *c, const char *step, uint64_t done, uint
 
 /* ---- one at a time ---- */
 
+/* What io_replace_file() had begun when somebody with the lock was killed. */
+static void sweep(const char *state_folder) {
+        static const char *const folders[] = { ".", "metadata" };
+
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                _cleanup_free_ char *path = path_join(state_folder, folders[i]);
+                DIR *d = opendir(path);
+                const struct dirent *e;
+
+                while (d && (e = readdir(d)))
+                        if (e->d_name[0] == '.' && endswith(e->d_name, ".tmp"))
+                                (void) io_unlink(dirfd(d), e->d_name, NULL);
+                if (d)
+                        closedir(d);
+        }
+}
+
 static int lock_state(const UpdateContext *c, int *ret_fd, Error *reterr) {
         _cleanup_free_ char *path = path_join(c->state_folder, "lock");
         _cleanup_close_ int fd = -EBADF;
@@ -34,8 +52,8 @@ static int lock_state(const UpdateContext *c, int *ret_fd, Error *reterr) {
                 return error_errno(reterr, errno, "cannot open %s", path);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0)
                 return error_set(reterr, EBUSY, REFUSAL_BUSY, "another job of the updater is under way");
-        *ret_fd = fd;
-        fd = -EBADF;
+        sweep(c->state_folder);
+        *ret_fd = TAKE_FD(fd);
         return 0;
 }
 
@@ -115,6 +133,53 @@ static int poll(const UpdateContext *c, UpdaterState *s, Catalogue **ret, Error 
         return 0;
 }
 
+static int record(const UpdateContext *c, const char *action, const char *from, const char *to, const char *result,
+                  const char *message, uint64_t bytes, int64_t began, Error *reterr) {
+        HistoryEntry e = { .when = c->now,
+                           .duration_sec = (uint64_t) MAX(time(NULL) - began, 0),
+                           .bytes = bytes,
+                           .action = (char *) action,
+                           .from = (char *) from,
+                           .to = (char *) to,
+                           .result = (char *) result,
+                           .message = (char *) message };
+
+        return history_append(c->state_folder, &e, reterr);
+}
+
+/* ---- what became of the last one ---- */
+
+static int settle(const UpdateContext *c, const Machine *m, UpdaterState *s, char **ret_message, Error *reterr) {
+        _cleanup_free_ char *reason = NULL, *message = NULL;
+        TrialVerdict verdict = boot_judge(m, s->trial);
+        const char *result;
+        int r;
+
+        if (verdict == TRIAL_NONE || verdict == TRIAL_RUNNING)
+                return 0;
+        if (verdict == TRIAL_BLESSED) {
+                s->epoch = MAX(s->epoch, s->trial->epoch);
+                result = "blessed";
+                message = xasprintf("%s was updated to %s", m->product, s->trial->version);
+        } else {
+                reason = boot_explain_failure(m, s->trial);
+                state_add_bad(s, s->trial->version, &s->trial->root_hash, reason, c->now);
+                result = "fell-back";
+                message = xasprintf("the update to %s failed; this is %s again. %s", s->trial->version, m->version,
+                                    reason);
+        }
+        /* ORDER: history first. A cut between the two writes the line twice, which is better than never. */
+        r = record(c, "boot", s->trial->from_version, s->trial->version, result, reason, 0, time(NULL), reterr);
+        state_set_trial(s, NULL);
+        if (r >= 0)
+                r = state_save(c->state_folder, s, reterr);
+        if (r >= 0 && ret_message)
+                *ret_message = TAKE_PTR(message);
+        return r;
+}
+
+/* ---- the plan ---- */
+
 static int prepare(const UpdateContext *c, const PlanRequest *request, UpdaterState *s, Catalogue **ret_catalogue,
                    Plan **ret_plan, Machine **ret_machine, Error *reterr) {
         _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
@@ -123,6 +188,9 @@ static int prepare(const UpdateContext *c, const PlanRequest *request, UpdaterSt
         int r;
 
         r = machine_read(&c->paths, &m, reterr);
+        /* What has failed must be known before anything is chosen, whether sealab-settle.service ran or not. */
+        if (r >= 0)
+                r = settle(c, m, s, NULL, reterr);
         if (r >= 0)
                 r = poll(c, s, &catalogue, reterr);
         if (r < 0)
@@ -310,6 +378,17 @@ static int do_stamps(const UpdateContext *c, const char *version, Error *reterr)
         return r;
 }
 
+/* ORDER: pinned first. Going back without staying there would be undone by the next night. */
+static int go_back(const UpdateContext *c, const Machine *m, UpdaterState *s, const char *version, Error *reterr) {
+        int r;
+
+        s->pinned = true;
+        s->reverted = true;
+        set_text(&s->pin, version);
+        r = state_save(c->state_folder, s, reterr);
+        return r < 0 ? r : boot_set_default(m, version, reterr);
+}
+
 static int do_step(Run *run, StepKind step, Error *reterr) {
         report(run->context, step_kind_name(step), 0, 0);
         switch (step) {
@@ -325,25 +404,13 @@ static int do_step(Run *run, StepKind step, Error *reterr) {
                 return retag(run, /* empty= */ false, reterr);
         case STEP_SWITCH:
                 return step_switch(run, reterr);
+        case STEP_DEFAULT_ENTRY:
+                return go_back(run->context, run->machine, run->state, description(run)->version, reterr);
         case STEP_STAMPS:
                 return do_stamps(run->context, description(run)->version, reterr);
         default:
                 return error_set(reterr, EINVAL, REFUSAL_SYSTEM, "a plan with a step that is unknown");
         }
-}
-
-static int record(const UpdateContext *c, const char *action, const char *from, const char *to, const char *result,
-                  const char *message, uint64_t bytes, int64_t began, Error *reterr) {
-        HistoryEntry e = { .when = c->now,
-                           .duration_sec = (uint64_t) MAX(time(NULL) - began, 0),
-                           .bytes = bytes,
-                           .action = (char *) action,
-                           .from = (char *) from,
-                           .to = (char *) to,
-                           .result = (char *) result,
-                           .message = (char *) message };
-
-        return history_append(c->state_folder, &e, reterr);
 }
 
 static int execute(const UpdateContext *c, const Plan *plan, const Machine *m, UpdaterState *s, Error *reterr) {
@@ -396,6 +463,11 @@ int update_run(const UpdateContext *c, const PlanRequest *request, char **ret_me
                 return error_set(reterr, EPERM, plan->refusal, "%s", plan->reason);
         }
         if (plan->outcome != PLAN_UPDATE) {
+                /* An update that was killed right after the switch came no further than this. */
+                if (plan->restart_pending)
+                        r = boot_remove_stamps(c->paths.root ?: "/", reterr);
+                if (r < 0)
+                        return r;
                 *ret_message = xstrdup(plan->reason);
                 return 1;
         }
@@ -428,13 +500,7 @@ int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
         if (plan->outcome != PLAN_UPDATE)
                 return error_set(reterr, ENOENT, plan->refusal, "%s", plan->reason);
         version = m->slots[plan->slot].version;
-        /* ORDER: pinned first. Going back without staying there would be undone by the next night. */
-        s->pinned = true;
-        s->reverted = true;
-        set_text(&s->pin, version);
-        r = state_save(c->state_folder, s, reterr);
-        if (r >= 0)
-                r = boot_set_default(m, version, reterr);
+        r = go_back(c, m, s, version, reterr);
         if (r >= 0)
                 r = do_stamps(c, version, reterr);
         if (r >= 0)
@@ -522,10 +588,7 @@ int update_verify(const UpdateContext *c, bool all, json_t **ret, Error *reterr)
 int update_settle(const UpdateContext *c, char **ret_message, Error *reterr) {
         _cleanup_(machine_freep) Machine *m = NULL;
         _cleanup_(state_freep) UpdaterState *s = NULL;
-        _cleanup_free_ char *reason = NULL, *message = NULL;
         _cleanup_close_ int lock = -EBADF;
-        const char *result = NULL;
-        TrialVerdict verdict;
         int r;
 
         r = lock_state(c, &lock, reterr);
@@ -533,30 +596,7 @@ int update_settle(const UpdateContext *c, char **ret_message, Error *reterr) {
                 r = load_state(c, &s, reterr);
         if (r >= 0)
                 r = machine_read(&c->paths, &m, reterr);
-        if (r < 0)
-                return r;
-        verdict = boot_judge(m, s->trial);
-        if (verdict == TRIAL_NONE || verdict == TRIAL_RUNNING)
-                return 0;
-        if (verdict == TRIAL_BLESSED) {
-                s->epoch = MAX(s->epoch, s->trial->epoch);
-                result = "blessed";
-                message = xasprintf("%s was updated to %s", m->product, s->trial->version);
-        } else {
-                reason = boot_explain_failure(m, s->trial);
-                state_add_bad(s, s->trial->version, &s->trial->root_hash, reason, c->now);
-                result = "fell-back";
-                message = xasprintf("the update to %s failed; this is %s again. %s", s->trial->version, m->version,
-                                    reason);
-        }
-        /* ORDER: history first. A cut between the two writes the line twice, which is better than never. */
-        r = record(c, "boot", s->trial->from_version, s->trial->version, result, reason, 0, time(NULL), reterr);
-        state_set_trial(s, NULL);
-        if (r >= 0)
-                r = state_save(c->state_folder, s, reterr);
-        if (r >= 0 && ret_message)
-                *ret_message = TAKE_PTR(message);
-        return r;
+        return r < 0 ? r : settle(c, m, s, ret_message, reterr);
 }
 
 int update_status(const UpdateContext *c, json_t **ret, Error *reterr) {
@@ -578,7 +618,8 @@ int update_status(const UpdateContext *c, json_t **ret, Error *reterr) {
         e = s->trial ? machine_entry_of_root_hash(m, &s->trial->root_hash) : NULL;
         json_object_set_new(
                 o, "restartNeeded",
-                json_boolean(e && !sha256_equal(&s->trial->root_hash, &m->running) && e->counted && e->left > 0));
+                json_boolean((e && !sha256_equal(&s->trial->root_hash, &m->running) && e->counted && e->left > 0) ||
+                             (s->reverted && !streq_ptr(s->pin, m->version))));
         json_object_set_new(o, "state", state_to_json(s));
         *ret = TAKE_PTR(o);
         return 0;

@@ -74,7 +74,8 @@ typedef struct Judge {
         const PlanRequest *request;
         const char *updater_version;
         int64_t now;
-        bool named; /* a person asked for this very version */
+        bool named;   /* a person asked for this very version, now or by a pin */
+        bool insists; /* now */
 } Judge;
 
 /* REFUSAL_NONE, or why this release may not be taken; *ret_why is a clause that follows "VERSION ". */
@@ -109,7 +110,8 @@ static Refusal judge_release(const Judge *j, const ReleaseDescription *d, char *
                 *ret_why = xasprintf("is older than what runs (%s)", m->version);
                 return REFUSAL_ROLLBACK;
         }
-        if (!j->named && state_is_bad(j->state, &d->root_hash)) {
+        /* A pin is not asked again after its version has failed: without this the machine would try it every night. */
+        if (!j->insists && state_is_bad(j->state, &d->root_hash)) {
                 *ret_why = xstrdup("failed its trial on this machine");
                 return REFUSAL_KNOWN_BAD;
         }
@@ -182,16 +184,39 @@ static void plan_update(Plan *p, const Machine *m, const Slot *slot, const Offer
         add_step(p, STEP_VERIFY);
         add_step(p, STEP_RETAG);
         add_step(p, STEP_SWITCH);
+        /* The boot loader starts the newest one by itself. */
+        if (version_compare(d->version, m->version) < 0)
+                add_step(p, STEP_DEFAULT_ENTRY);
         add_step(p, STEP_STAMPS);
         free(p->reason);
         p->reason = xasprintf("from %s to %s", m->version, d->version);
 }
 
-/* Already in the other slot with an entry that is yet to be tried. */
-static bool waits_for_restart(const Machine *m, const UpdaterState *s, const ReleaseDescription *d) {
-        const BootEntry *e = machine_entry_of_root_hash(m, &d->root_hash);
+/* True if the release is in another slot as it should be, with an entry that is yet to be tried or is known to be good:
+ * writing it again would only take away what the machine could fall back to. */
+static bool consider_installed(Plan *p, const Judge *j, const Offer *o) {
+        const ReleaseDescription *d = o->description;
+        const UpdaterState *s = j->state;
+        const BootEntry *e = machine_entry_of_root_hash(j->machine, &d->root_hash);
+        const Slot *slot = NULL;
 
-        return s->trial && sha256_equal(&s->trial->root_hash, &d->root_hash) && e && (!e->counted || e->left > 0);
+        for (size_t i = 0; i < j->machine->n_slots; i++)
+                if (j->machine->slots[i].has_root_hash && sha256_equal(&j->machine->slots[i].root_hash, &d->root_hash))
+                        slot = &j->machine->slots[i];
+        if (!slot || !e || (e->counted && e->left == 0) ||
+            (e->counted && !(s->trial && sha256_equal(&s->trial->root_hash, &d->root_hash))))
+                return false;
+        if (version_compare(d->version, j->machine->version) > 0 || (s->reverted && streq_ptr(s->pin, d->version))) {
+                p->restart_pending = true;
+                answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is installed and starts with the next restart", d->version);
+                return true;
+        }
+        answer(p, PLAN_UPDATE, REFUSAL_NONE, "from %s back to %s", j->machine->version, d->version);
+        p->offer = o;
+        p->slot = (size_t) (slot - j->machine->slots);
+        add_step(p, STEP_DEFAULT_ENTRY);
+        add_step(p, STEP_STAMPS);
+        return true;
 }
 
 /* True if the search ends with this release, well or badly. */
@@ -215,15 +240,12 @@ static bool consider(Plan *p, const Judge *j, const Offer *o) {
                 }
                 /* What is older than the running version was not expected to be taken; a line for each would hide the
                  * others. */
-                if (version_compare(d->version, j->machine->version) >= 0)
+                if (version_compare(d->version, j->machine->version) >= 0 || j->request->version)
                         note(p, o, why);
                 return false;
         }
-        if (waits_for_restart(j->machine, j->state, d)) {
-                p->restart_pending = true;
-                answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is installed and starts with the next restart", d->version);
+        if (consider_installed(p, j, o))
                 return true;
-        }
         if (!j->named && !d->critical && !rollout_includes(&d->rollout, j->machine->machine_id, j->now)) {
                 int64_t turn = rollout_turn(&d->rollout, j->machine->machine_id);
 
@@ -306,6 +328,7 @@ Plan *plan_make(const Machine *m, const Offer *offers, size_t n_offers, const Up
         if (!pin_allows(p, m, s, request, &version))
                 return p;
         j.named = version && (request->by_person || s->pinned);
+        j.insists = request->version && request->by_person;
         for (size_t i = 0; i < n_offers; i++) {
                 if (version && !streq(offers[i].description->version, version))
                         continue;

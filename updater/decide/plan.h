@@ -16,7 +16,8 @@ typedef struct Offer {
 
 typedef struct PlanRequest {
         const char *version; /* a person asked for this one; NULL: the best */
-        bool by_person; /* shares of a rollout and known-bad versions do not hold a person back who names the version */
+        bool by_person; /* shares of a rollout and known-bad versions do not hold a person back who names the version;
+                           a pin from earlier counts for the former only */
         bool revert;    /* to the other slot */
 } PlanRequest;
 
@@ -29,7 +30,8 @@ typedef enum StepKind {
         STEP_RETAG,      /* ids and label of the slot */
         STEP_SWITCH,     /* the UKI appears on the ESP */
         STEP_STAMPS,     /* /etc/.updated, /var/.updated go; listeners are told */
-        STEP_DEFAULT_ENTRY, /* revert: the other entry becomes the boot loader's default */
+        STEP_DEFAULT_ENTRY, /* back to an older version: its entry becomes the boot loader's default, and it is pinned
+                             */
         _STEP_KIND_MAX,
 } StepKind;
 const char *step_kind_name(StepKind k);
