@@ -11,7 +11,7 @@
 
 /* Parsed options: the one kind of mutable global the house rules allow. */
 static struct {
-        bool json, quiet, watch, now, reboot, all, dry_run, user, automatic;
+        bool json, quiet, watch, now, reboot, all, dry_run, user, automatic, reset, yes, cancel;
         const char *host, *version;
 } arg;
 
@@ -233,6 +233,111 @@ static int verb_verify(char *const *a, Error *reterr) {
         return r;
 }
 
+/* ---- verbs about this machine's own state ---- */
+
+static const char *entry_text(const json_t *e, const char *key) {
+        return json_string_value(json_object_get(e, key)) ?: "";
+}
+
+/* What the list has of PATH; with JSON, as with text. */
+static json_t *select_drift(const json_t *drift, const char *path) {
+        const json_t *entries = json_object_get(drift, "entries"), *e;
+        json_t *o = json_copy((json_t *) drift), *list = json_array();
+        size_t i;
+
+        json_array_foreach ((json_t *) entries, i, e)
+                if ((!path || drift_path_matches(entry_text(e, "path"), path)) &&
+                    (arg.all || !json_object_get(e, "own")))
+                        json_array_append(list, (json_t *) e);
+        json_object_set_new(o, "entries", list);
+        return o;
+}
+
+/* No method of the bus takes a path: the list tells its id. */
+static int find_drift_id(const json_t *drift, const char *wanted, const char **ret, Error *reterr) {
+        const json_t *entries = json_object_get(drift, "entries"), *e;
+        size_t i;
+
+        json_array_foreach ((json_t *) entries, i, e)
+                if (streq(entry_text(e, "path"), wanted) || streq(entry_text(e, "id"), wanted)) {
+                        *ret = entry_text(e, "id");
+                        return 0;
+                }
+        error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "%s is as the image has it, or not in /etc", wanted);
+        return error_hint(reterr, "\"sealabctl drift --all\" lists what differs.");
+}
+
+static int reset_drift(Client *c, const json_t *drift, const char *wanted, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        const char *id = NULL;
+        int r = find_drift_id(drift, wanted, &id, reterr);
+
+        if (r >= 0)
+                r = client_run(c, "ResetDrift", NULL, NULL, &result, reterr, "s", id);
+        if (r >= 0)
+                print_result(&result);
+        return r;
+}
+
+static int verb_drift(char *const *a, Error *reterr) {
+        _cleanup_(client_freep) Client *c = NULL;
+        _cleanup_json_ json_t *drift = NULL, *selected = NULL;
+        int r;
+
+        if (arg.reset && !a[0]) {
+                error_set(reterr, EINVAL, REFUSAL_USAGE, "drift --reset: which file?");
+                return error_hint(reterr, "sealabctl drift --reset /etc/ssh/sshd_config");
+        }
+        r = connect_client(&c, reterr);
+        if (r >= 0)
+                r = client_ask(c, "GetDrift", &drift, reterr);
+        if (r < 0)
+                return r;
+        if (arg.reset)
+                return reset_drift(c, drift, a[0], reterr);
+        selected = select_drift(drift, a[0]);
+        print(selected, show_drift(drift, a[0], arg.all));
+        return 0;
+}
+
+/* Typed, not clicked away: it cannot be undone. */
+static int confirm_factory_reset(Client *c, Error *reterr) {
+        _cleanup_json_ json_t *status = NULL;
+        char line[128];
+        int r = client_ask(c, "GetStatus", &status, reterr);
+
+        if (r < 0)
+                return r;
+        if (!isatty(STDIN_FILENO)) {
+                error_set(reterr, EINVAL, REFUSAL_USAGE, "factory-reset asks first, and there is no terminal");
+                return error_hint(reterr, "\"sealabctl factory-reset --yes\" does not ask.");
+        }
+        fprintf(stderr,
+                "The next restart wipes all files, accounts and settings of this machine%s%s; %s %s stays.\n"
+                "Type the product's name, %s, to go on: ",
+                arg.host ? ", " : "", arg.host ?: "", entry_text(status, "product"), entry_text(status, "version"),
+                entry_text(status, "product"));
+        if (!fgets(line, sizeof line, stdin) || !streq(strstrip(line), entry_text(status, "product")))
+                return error_set(reterr, ECANCELED, REFUSAL_CANCELLED, "nothing was changed");
+        return 0;
+}
+
+static int verb_factory_reset(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        _cleanup_(client_freep) Client *c = NULL;
+        int r;
+
+        if (arg.cancel && arg.reboot)
+                return error_set(reterr, EINVAL, REFUSAL_USAGE, "--cancel and --reboot exclude each other");
+        r = connect_client(&c, reterr);
+        if (r >= 0 && !arg.yes && !arg.cancel)
+                r = confirm_factory_reset(c, reterr);
+        if (r >= 0)
+                r = client_run(c, arg.cancel ? "CancelFactoryReset" : "FactoryReset", NULL, NULL, &result, reterr,
+                               NULL);
+        return r < 0 ? r : finish(c, &result, arg.reboot, reterr);
+}
+
 /* ---- the table ---- */
 
 static const OptionSpec common_options[] = {
@@ -257,6 +362,15 @@ static const OptionSpec revert_options[] = {
 static const OptionSpec verify_options[] = {
         { "all", 'a', OPTION_FLAG, NULL, "every slot, not only the running one", &arg.all },
 };
+static const OptionSpec drift_options[] = {
+        { "all", 'a', OPTION_FLAG, NULL, "also what every machine makes for itself", &arg.all },
+        { "reset", 0, OPTION_FLAG, NULL, "put the image's default back at PATH (or id)", &arg.reset },
+};
+static const OptionSpec factory_reset_options[] = {
+        { "yes", 0, OPTION_FLAG, NULL, "do not ask", &arg.yes },
+        { "reboot", 0, OPTION_FLAG, NULL, "restart right away", &arg.reboot },
+        { "cancel", 0, OPTION_FLAG, NULL, "call it off", &arg.cancel },
+};
 
 #define VERB(n, arguments, min, max, text, more, options, function)                                                    \
         { n, arguments, min, max, text, more, options, ELEMENTSOF(options), function }
@@ -279,6 +393,12 @@ static const VerbSpec verbs[] = {
         PLAIN("history", "", 0, 0, "every attempt: when, from, to, how it ended", NULL, verb_history),
         VERB("verify", "", 0, 0, "read a slot again and compare it with its signed root hash", NULL, verify_options,
              verb_verify),
+        VERB("drift", "[PATH]", 0, 1, "what this machine changed in /etc against the image's defaults",
+             "Names, modes and owners; never what files hold. --reset puts one file or folder back.", drift_options,
+             verb_drift),
+        VERB("factory-reset", "", 0, 0, "wipe this machine's own state at the next restart, keep the system",
+             "All files, accounts and settings go: whatever is not the sealed system. It asks first.",
+             factory_reset_options, verb_factory_reset),
         PLAIN("config", "", 0, 0, "effective settings, each with the file it came from", NULL, verb_config),
 };
 

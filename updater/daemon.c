@@ -20,10 +20,12 @@ static const char help[] =
         "\n"
         "sealabd job KIND [ARGUMENT] [OPTION...]\n"
         "        one piece of work, without the bus: for rescue and tests; see sealabd(8).\n"
-        "        KIND: check update auto revert pin unpin verify settle status history config\n"
+        "        KIND: check update auto revert pin unpin verify settle status history config drift\n"
+        "              reset-drift factory-reset\n"
         "\n"
         "  --user          offers itself on the user's bus (for tests)\n"
         "  --stay          does not leave when idle\n"
+        "  --root DIR      jobs take DIR for the machine (for tests)\n"
         "  --help --version\n";
 
 typedef struct Daemon {
@@ -32,6 +34,7 @@ typedef struct Daemon {
         sd_event_source *idle;
         BusFace *face;
         Manager *manager;
+        char **extra; /* for every job */
         bool stay, user;
 } Daemon;
 
@@ -41,6 +44,7 @@ static void daemon_done(Daemon *d) {
         sd_event_source_disable_unref(d->idle);
         sd_bus_flush_close_unref(d->bus);
         sd_event_unref(d->event);
+        strv_free(d->extra);
 }
 
 /* ---- leaving ---- */
@@ -131,7 +135,7 @@ static int set_up_bus(Daemon *d, Error *reterr) {
         r = sd_bus_add_filter(d->bus, NULL, on_message, d);
         if (r < 0)
                 return error_errno(reterr, r, "cannot watch the bus");
-        r = manager_new(d->event, "/proc/self/exe", NULL, &observer, &d->manager, reterr);
+        r = manager_new(d->event, "/proc/self/exe", d->extra, &observer, &d->manager, reterr);
         if (r >= 0)
                 r = bus_face_new(d->bus, &d->face, reterr);
         if (r < 0)
@@ -172,7 +176,10 @@ int main(int argc, char **argv) {
                         d.user = true;
                 else if (streq(argv[i], "--stay"))
                         d.stay = true;
-                else {
+                else if (streq(argv[i], "--root") && i + 1 < argc) {
+                        strv_extendf(&d.extra, "--root=%s", argv[++i]);
+                        strv_extendf(&d.extra, "--state=%s/var/lib/sealab", argv[i]);
+                } else {
                         log_error("sealabd: \"%s\" is not understood; sealabd --help", argv[i]);
                         return refusal_exit_status(REFUSAL_USAGE);
                 }

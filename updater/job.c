@@ -4,9 +4,12 @@
 #include <time.h>
 
 #include "conditions.h"
+#include "drift-reset.h"
+#include "factory-reset.h"
 #include "io.h"
 #include "job.h"
 #include "log.h"
+#include "notice.h"
 #include "policy.h"
 #include "settings.h"
 #include "state.h"
@@ -17,9 +20,11 @@
 #define PROGRESS_INTERVAL_MSEC 100
 
 static const char *const kind_names[_JOB_KIND_MAX] = {
-        [JOB_CHECK] = "check",   [JOB_UPDATE] = "update",   [JOB_AUTO] = "auto",     [JOB_REVERT] = "revert",
-        [JOB_PIN] = "pin",       [JOB_UNPIN] = "unpin",     [JOB_VERIFY] = "verify", [JOB_SETTLE] = "settle",
-        [JOB_STATUS] = "status", [JOB_HISTORY] = "history", [JOB_LIST] = "list",     [JOB_CONFIG] = "config",
+        [JOB_CHECK] = "check",     [JOB_UPDATE] = "update",     [JOB_AUTO] = "auto",
+        [JOB_REVERT] = "revert",   [JOB_PIN] = "pin",           [JOB_UNPIN] = "unpin",
+        [JOB_VERIFY] = "verify",   [JOB_SETTLE] = "settle",     [JOB_STATUS] = "status",
+        [JOB_HISTORY] = "history", [JOB_LIST] = "list",         [JOB_CONFIG] = "config",
+        [JOB_DRIFT] = "drift",     [JOB_RESET] = "reset-drift", [JOB_FACTORY_RESET] = "factory-reset",
 };
 
 const char *job_kind_name(JobKind kind) {
@@ -33,10 +38,14 @@ JobKind job_kind_from_name(const char *name) {
         return _JOB_KIND_MAX;
 }
 
+bool job_kind_only_reads(JobKind kind) {
+        return kind == JOB_STATUS || kind == JOB_HISTORY || kind == JOB_CONFIG || kind == JOB_DRIFT;
+}
+
 typedef struct Job {
         JobKind kind;
-        const char *version;
-        bool all, by_person;
+        const char *version; /* or whatever else the argument is */
+        bool all, by_person, cancel;
         char **repositories;
         Sha256 running;
         UpdateContext context;
@@ -99,6 +108,10 @@ static void print_success(bool nothing, const char *message, json_t *data) {
 }
 
 /* ---- kinds ---- */
+
+static const char *root_of(const Job *j) {
+        return j->context.paths.root ?: "/";
+}
 
 static PlanRequest request(const Job *j) {
         return (PlanRequest){ .version = j->version, .by_person = j->by_person || j->version };
@@ -185,7 +198,7 @@ static void situation_done(Situation *s) {
 }
 
 static int read_situation(const Job *j, Situation *ret, Error *reterr) {
-        const char *root = j->context.paths.root ?: "/";
+        const char *root = root_of(j);
         _cleanup_free_ char *path = path_join(root, "etc/machine-id"), *id = NULL;
         size_t size = 0;
         int r;
@@ -305,22 +318,88 @@ static int do_verify(Job *j, Error *reterr) {
         return 0;
 }
 
+/* Defaults that were put back by hand are the image's, also where that is another one now. */
+static void refresh_defaults(const Job *j) {
+        _cleanup_(drift_folders_done) DriftFolders f = { -EBADF, -EBADF, -EBADF };
+        _cleanup_error_ Error e = {};
+        size_t n = 0;
+        int r = drift_open(root_of(j), &f, &e);
+
+        if (r >= 0)
+                r = drift_refresh(&f, &n, &e);
+        if (r < 0)
+                log_warning("%s", e.message);
+        else if (n > 0)
+                log_info("%zu files of /etc follow the image's new defaults", n);
+}
+
 static int do_settle(Job *j, Error *reterr) {
         _cleanup_free_ char *message = NULL;
         int r = update_settle(&j->context, &message, reterr);
 
-        if (r >= 0)
-                print_success(!message, message, NULL);
+        if (r < 0)
+                return r;
+        refresh_defaults(j);
+        print_success(!message, message, NULL);
+        return r;
+}
+
+static int read_status(const Job *j, json_t **ret, Error *reterr) {
+        int r = update_status(&j->context, ret, reterr);
+
+        if (r >= 0 && factory_reset_is_requested(root_of(j)))
+                json_object_set_new(*ret, "factoryReset", json_true());
         return r;
 }
 
 static int do_status(Job *j, Error *reterr) {
         json_t *data = NULL;
-        int r = update_status(&j->context, &data, reterr);
+        int r = read_status(j, &data, reterr);
 
         if (r >= 0)
                 print_success(false, NULL, data);
         return r;
+}
+
+/* ---- this machine's own state ---- */
+
+static int do_drift(Job *j, Error *reterr) {
+        _cleanup_(drift_folders_done) DriftFolders f = { -EBADF, -EBADF, -EBADF };
+        _cleanup_(drift_freep) Drift *d = NULL;
+        int r = drift_open(root_of(j), &f, reterr);
+
+        if (r >= 0)
+                r = drift_read(&f, &d, reterr);
+        if (r >= 0)
+                print_success(false, NULL, drift_to_json(d));
+        return r;
+}
+
+static int do_reset(Job *j, Error *reterr) {
+        _cleanup_(drift_folders_done) DriftFolders f = { -EBADF, -EBADF, -EBADF };
+        _cleanup_free_ char *path = NULL, *message = NULL;
+        int r = drift_open(root_of(j), &f, reterr);
+
+        if (r >= 0)
+                r = drift_reset(&f, j->version ?: "", &path, reterr);
+        if (r < 0)
+                return r;
+        message = xasprintf("%s is as the image has it", path);
+        print_success(false, message, NULL);
+        return 0;
+}
+
+static int do_factory_reset(Job *j, Error *reterr) {
+        int r = j->cancel ? factory_reset_cancel(&j->context, reterr) : factory_reset_request(&j->context, reterr);
+
+        if (r < 0)
+                return r;
+        print_success(r > 0,
+                      !j->cancel ? "the next restart wipes this machine's own state"
+                      : r > 0    ? "no factory reset was asked for"
+                                 : "the factory reset is called off",
+                      NULL);
+        return 0;
 }
 
 static int do_history(Job *j, Error *reterr) {
@@ -343,6 +422,35 @@ static int do_config(Job *j, Error *reterr) {
         }
         print_success(false, NULL, list);
         return 0;
+}
+
+/* After a factory reset, before anything looks at the state. What stands in the way stands in the job's way too. */
+static void take_floor_over(const Job *j) {
+        _cleanup_error_ Error e = {};
+
+        if ((j->kind == JOB_CHECK || j->kind == JOB_UPDATE || j->kind == JOB_AUTO || j->kind == JOB_SETTLE) &&
+            factory_reset_settle(&j->context, &e) < 0)
+                log_debug("%s", e.message);
+}
+
+/* The line that pam_motd shows at a login, as long as it is true. */
+static void refresh_login_notice(const Job *j) {
+        _cleanup_free_ char *folder = path_join(root_of(j), "run/motd.d"), *path = path_join(folder, "sealab");
+        _cleanup_json_ json_t *status = NULL;
+        _cleanup_notice_ Notice notice = {};
+        _cleanup_error_ Error e = {};
+        int r = read_status(j, &status, &e);
+
+        if (r >= 0 && notice_from_status(status, &notice)) {
+                _cleanup_free_ char *line = notice_login_line(&notice);
+
+                r = io_mkdir_parents(AT_FDCWD, folder, 0755, &e);
+                if (r >= 0)
+                        r = io_write_file(AT_FDCWD, path, line, strlen(line), 0644, &e);
+        } else if (r >= 0)
+                r = io_unlink(AT_FDCWD, path, &e);
+        if (r < 0)
+                log_debug("%s", e.message);
 }
 
 static int dispatch(Job *j, Error *reterr) {
@@ -369,6 +477,12 @@ static int dispatch(Job *j, Error *reterr) {
                 return do_history(j, reterr);
         case JOB_CONFIG:
                 return do_config(j, reterr);
+        case JOB_DRIFT:
+                return do_drift(j, reterr);
+        case JOB_RESET:
+                return do_reset(j, reterr);
+        case JOB_FACTORY_RESET:
+                return do_factory_reset(j, reterr);
         default:
                 return error_set(reterr, EINVAL, REFUSAL_USAGE, "there is no such job");
         }
@@ -386,6 +500,7 @@ enum {
         OPT_REPOSITORY,
         OPT_NOW,
         OPT_ALL,
+        OPT_CANCEL,
         OPT_PERSON
 };
 
@@ -400,6 +515,7 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                 { "repository", required_argument, NULL, OPT_REPOSITORY },
                 { "now", required_argument, NULL, OPT_NOW },
                 { "all", no_argument, NULL, OPT_ALL },
+                { "cancel", no_argument, NULL, OPT_CANCEL },
                 { "by-person", no_argument, NULL, OPT_PERSON },
                 {},
         };
@@ -439,6 +555,9 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                         break;
                 case OPT_ALL:
                         j->all = true;
+                        break;
+                case OPT_CANCEL:
+                        j->cancel = true;
                         break;
                 case OPT_PERSON:
                         j->by_person = true;
@@ -486,7 +605,11 @@ int job_main(int argc, char **argv) {
         int r;
 
         r = set_up(&j, argc, argv, &e);
-        if (r >= 0)
+        if (r >= 0) {
+                take_floor_over(&j);
                 r = dispatch(&j, &e);
+                if (!job_kind_only_reads(j.kind))
+                        refresh_login_notice(&j);
+        }
         return r < 0 ? print_failure(&e) : 0;
 }

@@ -25,11 +25,16 @@ typedef enum JobKind {
         JOB_HISTORY,
         JOB_LIST,
         JOB_CONFIG,
+        JOB_DRIFT,
+        JOB_RESET,         /* ID: of what drift lists */
+        JOB_FACTORY_RESET, /* --cancel */
         _JOB_KIND_MAX,
 } JobKind;
 const char *job_kind_name(JobKind kind);
 /* _JOB_KIND_MAX for an unknown name. */
 JobKind job_kind_from_name(const char *name);
+/* Several of these may run beside one that works. */
+bool job_kind_only_reads(JobKind kind);
 
 /* argv[0] is the kind. Returns the exit status. */
 int job_main(int argc, char **argv);

@@ -39,10 +39,6 @@ struct Manager {
         uint64_t last_id;
 };
 
-bool job_kind_only_reads(JobKind kind) {
-        return kind == JOB_STATUS || kind == JOB_HISTORY || kind == JOB_CONFIG;
-}
-
 static void job_free(Job *j) {
         if (j->pid > 0 && !j->reaped) {
                 (void) kill(j->pid, SIGKILL);
@@ -185,8 +181,8 @@ _noreturn_ static void child_main(const Manager *m, JobKind kind, char *const *a
         strv_extend(&argv, m->program);
         strv_extend(&argv, "job");
         strv_extend(&argv, job_kind_name(kind));
-        strv_extend_strv(&argv, arguments);
         strv_extend_strv(&argv, m->extra);
+        strv_extend_strv(&argv, arguments);
         execv(m->program, argv);
         _exit(1);
 }

@@ -34,7 +34,7 @@ int manager_new(sd_event *event, const char *program, char *const *extra, const 
 Manager *manager_free(Manager *m); /* ends what runs */
 DEFINE_CLEANUP(Manager *, manager_free)
 
-/* argument may be NULL or begin with "--". waiter (may be NULL) is called once when the job has ended. REFUSAL_BUSY if
+/* arguments may be NULL or begin with "--". waiter (may be NULL) is called once when the job has ended. REFUSAL_BUSY if
  * a working job is under way (or too many readers are). */
 int manager_start(Manager *m, JobKind kind, char *const *arguments,
                   void (*waiter)(const JobOutcome *outcome, void *userdata), void *userdata, uint64_t *ret_id,
@@ -44,4 +44,3 @@ int manager_cancel(Manager *m, Error *reterr);
 /* The working job and how far it is; false: none. */
 bool manager_working(const Manager *m, uint64_t *ret_id, JobKind *ret_kind, const char **ret_step, uint64_t *ret_done,
                      uint64_t *ret_total);
-bool job_kind_only_reads(JobKind kind);

@@ -84,6 +84,10 @@ char *show_status(const json_t *status) {
         if (flag_of(status, "restartNeeded"))
                 buffer_printf(&b, "  Restart to finish the update to %s.\n",
                               text_of(json_object_get(json_object_get(status, "state"), "trial"), "version"));
+        if (flag_of(status, "factoryReset"))
+                buffer_puts(&b,
+                            "  The next restart wipes this machine; \"sealabctl factory-reset --cancel\" calls that "
+                            "off.\n");
         json_array_foreach ((json_t *) slots, i, item)
                 show_slot(&b, item);
         buffer_printf(&b, "  Channel:      %s, %s\n", text_of(status, "channel"),
@@ -199,6 +203,56 @@ char *show_verify(const json_t *slots) {
         json_array_foreach ((json_t *) slots, i, s)
                 buffer_printf(&b, "%s%s: %s\n", text_of(s, "version"), flag_of(s, "running") ? " (running)" : "",
                               flag_of(s, "good") ? "every block is what was signed" : text_of(s, "message"));
+        return buffer_steal(&b);
+}
+
+/* ---- drift ---- */
+
+bool drift_path_matches(const char *entry, const char *path) {
+        size_t n = strlen(path);
+
+        while (n > 1 && path[n - 1] == '/')
+                n--;
+        return strncmp(entry, path, n) == 0 && (entry[n] == 0 || entry[n] == '/');
+}
+
+static void show_drift_entry(Buffer *b, const json_t *e) {
+        bool attributes = streq(text_of(e, "kind"), "attributes");
+
+        buffer_printf(b, "%-10s %s%s", attributes ? "mode/owner" : text_of(e, "kind"), text_of(e, "path"),
+                      flag_of(e, "folder") ? "/" : "");
+        if (json_object_get(e, "mode"))
+                buffer_printf(b, "  mode %s instead of %s", text_of(e, "mode"), text_of(e, "defaultMode"));
+        if (json_object_get(e, "owner"))
+                buffer_printf(b, "  owner %s instead of %s", text_of(e, "owner"), text_of(e, "defaultOwner"));
+        if (attributes && !json_object_get(e, "mode") && !json_object_get(e, "owner"))
+                buffer_puts(b, "  access list or capabilities");
+        if (flag_of(e, "earlierDefault"))
+                buffer_puts(b, "  (the default of an earlier image)");
+        if (json_object_get(e, "own"))
+                buffer_printf(b, "  (%s)", text_of(e, "own"));
+        buffer_puts(b, "\n");
+}
+
+char *show_drift(const json_t *drift, const char *path, bool own) {
+        const json_t *entries = json_object_get(drift, "entries"), *e;
+        _cleanup_buffer_ Buffer b = {};
+        size_t i, hidden = 0;
+
+        json_array_foreach ((json_t *) entries, i, e) {
+                if (path && !drift_path_matches(text_of(e, "path"), path))
+                        continue;
+                if (json_object_get(e, "own") && !own)
+                        hidden++;
+                else
+                        show_drift_entry(&b, e);
+        }
+        if (b.size == 0)
+                buffer_printf(&b, "%s is as the image has it\n", path ?: "/etc");
+        if (flag_of(drift, "truncated"))
+                buffer_puts(&b, "... and more\n");
+        if (hidden > 0)
+                buffer_printf(&b, "(%zu that every machine makes for itself are not shown; --all)\n", hidden);
         return buffer_steal(&b);
 }
 

@@ -39,7 +39,7 @@ static void sweep(const char *state_folder) {
         }
 }
 
-static int lock_state(const UpdateContext *c, int *ret_fd, Error *reterr) {
+int update_lock(const UpdateContext *c, int *ret_fd, Error *reterr) {
         _cleanup_free_ char *path = path_join(c->state_folder, "lock");
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -215,7 +215,7 @@ int update_check(const UpdateContext *c, const PlanRequest *request, Catalogue *
         _cleanup_close_ int lock = -EBADF;
         int r;
 
-        r = lock_state(c, &lock, reterr);
+        r = update_lock(c, &lock, reterr);
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r < 0)
@@ -449,7 +449,7 @@ int update_run(const UpdateContext *c, const PlanRequest *request, char **ret_me
         _cleanup_close_ int lock = -EBADF;
         int r;
 
-        r = lock_state(c, &lock, reterr);
+        r = update_lock(c, &lock, reterr);
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)
@@ -489,7 +489,7 @@ int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
         const char *version;
         int r;
 
-        r = lock_state(c, &lock, reterr);
+        r = update_lock(c, &lock, reterr);
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)
@@ -518,7 +518,7 @@ static int change_pin(const UpdateContext *c, bool pinned, const char *version, 
         bool was_reverted;
         int r;
 
-        r = lock_state(c, &lock, reterr);
+        r = update_lock(c, &lock, reterr);
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)
@@ -591,7 +591,7 @@ int update_settle(const UpdateContext *c, char **ret_message, Error *reterr) {
         _cleanup_close_ int lock = -EBADF;
         int r;
 
-        r = lock_state(c, &lock, reterr);
+        r = update_lock(c, &lock, reterr);
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)

@@ -21,6 +21,8 @@ typedef struct UpdateContext {
         void *userdata;
 } UpdateContext;
 
+/* One job at a time changes the state: REFUSAL_BUSY. Closing the descriptor ends it. */
+int update_lock(const UpdateContext *c, int *ret_fd, Error *reterr);
 /* Polls and says what could be done; records it in the state. */
 int update_check(const UpdateContext *c, const PlanRequest *request, Catalogue **ret_catalogue, Plan **ret_plan,
                  Machine **ret_machine, Error *reterr);

@@ -3,6 +3,7 @@
 #include <ctype.h>
 
 #include "bus.h"
+#include "drift.h"
 #include "polkit.h"
 #include "version.h"
 
@@ -73,7 +74,7 @@ static int read_version(sd_bus_message *m, const char **ret, int *ret_answer) {
 }
 
 /* Called twice with the same message: before the rights are asked and after they were granted. */
-static int reread_version(sd_bus_message *m, const char **ret) {
+static int reread_text(sd_bus_message *m, const char **ret) {
         int r = sd_bus_message_rewind(m, true);
 
         return r < 0 ? r : sd_bus_message_read(m, "s", ret);
@@ -82,7 +83,7 @@ static int reread_version(sd_bus_message *m, const char **ret) {
 static int start_with_version(BusFace *f, sd_bus_message *m, JobKind kind, const char *more) {
         _cleanup_strv_free_ char **arguments = NULL;
         const char *version = NULL;
-        int r = reread_version(m, &version);
+        int r = reread_text(m, &version);
 
         if (r < 0)
                 return r;
@@ -173,6 +174,51 @@ static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return polkit_check(m, "io.sealab.Updater1.cancel", NULL, cancel_granted, userdata);
 }
 
+/* ---- jobs about this machine's own state ---- */
+
+/* Anything else could not be an id; a job is not started for it. */
+static bool is_drift_id(const char *s) {
+        return strlen(s) == DRIFT_ID_LENGTH && strspn(s, "0123456789abcdef") == DRIFT_ID_LENGTH;
+}
+
+static int reset_granted(sd_bus_message *m, void *userdata) {
+        const char *id = NULL;
+        int r = reread_text(m, &id);
+        char *arguments[] = { (char *) "--", (char *) id, NULL };
+
+        return r < 0 ? r : start_job(userdata, m, JOB_RESET, arguments);
+}
+
+static int method_reset_drift(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *id = NULL;
+        int r = sd_bus_message_read(m, "s", &id);
+
+        if (r < 0)
+                return r;
+        if (!is_drift_id(id))
+                return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_INVALID_ARGS, "\"%s\" cannot be an id of GetDrift",
+                                                  id);
+        return polkit_check(m, "io.sealab.Updater1.reset-drift", NULL, reset_granted, userdata);
+}
+
+static int factory_reset_granted(sd_bus_message *m, void *userdata) {
+        return start_job(userdata, m, JOB_FACTORY_RESET, NULL);
+}
+
+static int method_factory_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return polkit_check(m, "io.sealab.Updater1.factory-reset", NULL, factory_reset_granted, userdata);
+}
+
+static int cancel_reset_granted(sd_bus_message *m, void *userdata) {
+        char *arguments[] = { (char *) "--cancel", NULL };
+
+        return start_job(userdata, m, JOB_FACTORY_RESET, arguments);
+}
+
+static int method_cancel_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return polkit_check(m, "io.sealab.Updater1.factory-reset", NULL, cancel_reset_granted, userdata);
+}
+
 /* ---- questions: the answer is the job's data ---- */
 
 static void answer_question(const JobOutcome *outcome, void *userdata) {
@@ -207,6 +253,15 @@ static int method_history(sd_bus_message *m, void *userdata, sd_bus_error *error
 
 static int method_config(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return ask_job(userdata, m, JOB_CONFIG);
+}
+
+static int drift_granted(sd_bus_message *m, void *userdata) {
+        return ask_job(userdata, m, JOB_DRIFT);
+}
+
+/* Names of files in folders that not everybody can look into. */
+static int method_drift(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return polkit_check(m, "io.sealab.Updater1.drift", NULL, drift_granted, userdata);
 }
 
 /* ---- properties ---- */
@@ -246,11 +301,19 @@ static const sd_bus_vtable vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("b", all), SD_BUS_RESULT("t", job), method_verify,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ResetDrift", SD_BUS_ARGS("s", id), SD_BUS_RESULT("t", job), method_reset_drift,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("FactoryReset", SD_BUS_NO_ARGS, SD_BUS_RESULT("t", job), method_factory_reset,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("CancelFactoryReset", SD_BUS_NO_ARGS, SD_BUS_RESULT("t", job), method_cancel_reset,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetStatus", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_status,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetHistory", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_history,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetConfig", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_config,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetDrift", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_drift,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("JobProgress", SD_BUS_ARGS("t", job, "s", kind, "s", step, "t", done, "t", total), 0),
         SD_BUS_SIGNAL_WITH_ARGS("JobFinished",
