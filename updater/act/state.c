@@ -9,7 +9,7 @@
 #define STATE_SIZE_MAX ((size_t) 256 << 10)
 #define HISTORY_FILE "history.json"
 #define HISTORY_SIZE_MAX ((size_t) 1 << 20)
-#define TEXT_MAX ((size_t) 1024) /* of a reason or message */
+#define TEXT_MAX ((size_t) 1024) /* of a reason or message: all of them fit into the file */
 
 static void trial_free(Trial *t) {
         if (!t)
@@ -56,6 +56,16 @@ bool state_is_bad(const UpdaterState *s, const Sha256 *root_hash) {
         return false;
 }
 
+/* Not in the middle of a character (UTF-8). */
+static char *cut_text(const char *text) {
+        size_t n = strnlen(text, TEXT_MAX + 1);
+
+        if (n > TEXT_MAX)
+                for (n = TEXT_MAX; n > 0 && ((uint8_t) text[n] & 0xc0) == 0x80;)
+                        n--;
+        return xstrndup(text, n);
+}
+
 void state_add_bad(UpdaterState *s, const char *version, const Sha256 *root_hash, const char *reason, int64_t when) {
         if (state_is_bad(s, root_hash))
                 return;
@@ -67,17 +77,18 @@ void state_add_bad(UpdaterState *s, const char *version, const Sha256 *root_hash
                 s->n_bad--;
         }
         s->bad = xrealloc(s->bad, s->n_bad + 1, sizeof s->bad[0]);
-        s->bad[s->n_bad++] = (BadVersion){ .version = xstrdup(version),
-                                           .root_hash = *root_hash,
-                                           .reason = xstrndup(reason, MIN(strlen(reason), TEXT_MAX)),
-                                           .when = when };
+        s->bad[s->n_bad++] = (BadVersion){
+                .version = xstrdup(version), .root_hash = *root_hash, .reason = cut_text(reason), .when = when
+        };
 }
 
 /* ---- writing ---- */
 
 static void set_string(json_t *o, const char *key, const char *value) {
-        if (value)
-                json_object_set_new(o, key, json_string(value) ?: json_string("(not text)"));
+        _cleanup_free_ char *text = value ? cut_text(value) : NULL;
+
+        if (text)
+                json_object_set_new(o, key, json_string(text) ?: json_string("(not text)"));
 }
 
 static void set_number(json_t *o, const char *key, int64_t value) {
@@ -326,7 +337,7 @@ int history_load(const char *folder, json_t **ret, Error *reterr) {
 }
 
 int history_append(const char *folder, const HistoryEntry *e, Error *reterr) {
-        _cleanup_free_ char *path = path_join(folder, HISTORY_FILE), *text = NULL, *message = NULL;
+        _cleanup_free_ char *path = path_join(folder, HISTORY_FILE), *text = NULL;
         _cleanup_json_ json_t *list = NULL;
         json_t *o;
         int r;
@@ -342,8 +353,7 @@ int history_append(const char *folder, const HistoryEntry *e, Error *reterr) {
         set_string(o, "from", e->from);
         set_string(o, "to", e->to);
         set_string(o, "result", e->result);
-        message = e->message ? xstrndup(e->message, MIN(strlen(e->message), TEXT_MAX)) : NULL;
-        set_string(o, "message", message);
+        set_string(o, "message", e->message);
         set_number(o, "durationSeconds", (int64_t) e->duration_sec);
         set_number(o, "bytes", (int64_t) e->bytes);
         json_array_append_new(list, o);
