@@ -450,6 +450,17 @@ static void edit_older_snapshot(Forge *f) {
         forge_put(f, DOC_TIMESTAMP, "meta>snapshot.json>version", "4");
 }
 
+/* The same to a client that has only one of the two documents which know better. */
+static void edit_older_snapshot_lost(Forge *f) {
+        sim_remove(&f->sim->storage, "snapshot.json");
+        edit_older_snapshot(f);
+}
+
+static void edit_older_timestamp_lost(Forge *f) {
+        sim_remove(&f->sim->storage, "timestamp.json");
+        edit_older_snapshot(f);
+}
+
 /* Another snapshot under the number of the one that is known. */
 static void edit_other_snapshot(Forge *f) {
         forge_bump(f, DOC_TIMESTAMP);
@@ -511,6 +522,10 @@ static const Case times[] = {
         AGAIN("version 1 again", DOC_TIMESTAMP, "version", "1", REFUSAL_ROLLBACK),
         AGAIN("other content, same version", DOC_TIMESTAMP, "x", "1", REFUSAL_NONE),
         AGAIN_EDIT("snapshot older than before", DOC_TIMESTAMP, edit_older_snapshot, REFUSAL_ROLLBACK),
+        AGAIN_EDIT("snapshot older than before, which is lost", DOC_TIMESTAMP, edit_older_snapshot_lost,
+                   REFUSAL_ROLLBACK),
+        AGAIN_EDIT("snapshot older than before, the timestamp is lost", DOC_TIMESTAMP, edit_older_timestamp_lost,
+                   REFUSAL_ROLLBACK),
         AGAIN_EDIT("targets listed older than before", DOC_SNAPSHOT, edit_older_targets, REFUSAL_ROLLBACK),
         AGAIN_EDIT("stable listed older than before", DOC_SNAPSHOT, edit_older_stable, REFUSAL_ROLLBACK),
         AGAIN_EDIT("stable dropped", DOC_SNAPSHOT, edit_dropped_stable, REFUSAL_ROLLBACK),

@@ -313,6 +313,47 @@ static void edit_circle(Forge *f) {
                                                     "\"terminating\":false,\"threshold\":1}]}");
 }
 
+/* One more role, signed by stable's key. */
+static void add_role(Forge *f, const char *name, const char *targets) {
+        _cleanup_free_ char *meta = xasprintf("meta>%s.json", name), *numbered = xasprintf("1.%s.json", name),
+                            *text = xasprintf(FORGE_HEAD("targets", "1") "\"targets\":%s}", targets);
+        _cleanup_buffer_ Buffer content = {}, canonical = {}, document = {};
+
+        buffer_puts(&content, text);
+        forge_canonical(text, strlen(text), &canonical);
+        forge_seal(f, BY(SIGNER_STABLE), &content, &canonical, &document);
+        sim_put(&f->sim->server, numbered, document.data, document.size);
+        forge_put(f, DOC_SNAPSHOT, meta, "{\"version\":1}");
+}
+
+static void delegate_too(Forge *f, const char *name) {
+        _cleanup_json_ json_t *more = json_deep_copy(json_array_get(delegations(f), 0));
+
+        json_object_set_new(more, "name", json_string(name));
+        json_array_append(delegations(f), more);
+        f->dirty[DOC_TARGETS] = true;
+}
+
+/* Whoever ran in the circle would never come to what stands behind it. */
+static void edit_behind_circle(Forge *f) {
+        add_role(f, "later", "{\"stable/y\":" FORGE_TARGET "}");
+        delegate_too(f, "later");
+        edit_circle(f);
+}
+
+/* A terminating delegation two levels down ends the whole search, not only that of its level. */
+static void edit_terminated_below(Forge *f) {
+        edit_behind_circle(f);
+        add_role(f, "inner", "{}");
+        forge_put(f, DOC_STABLE, "delegations>roles>0>name", "\"inner\"");
+        forge_put(f, DOC_STABLE, "delegations>roles>0>terminating", "true");
+}
+
+static void edit_not_terminated_below(Forge *f) {
+        edit_terminated_below(f);
+        forge_put(f, DOC_STABLE, "delegations>roles>0>terminating", "false");
+}
+
 /* The same role again, by a delegation that trusts other keys. */
 static void edit_other_keys(Forge *f) {
         forge_put(f, DOC_TARGETS, "delegations>keys>{stranger}",
@@ -409,6 +450,16 @@ static const Case delegated[] = {
           .expected = REFUSAL_BAD_FORMAT },
         { .name = "in a circle", .doc = DOC_STABLE, .edit = edit_circle, .target = "stable/none", .absent = true },
         { .name = "in a circle, found", .doc = DOC_STABLE, .edit = edit_circle },
+        { .name = "in a circle, found behind it", .doc = DOC_STABLE, .edit = edit_behind_circle, .target = "stable/y" },
+        { .name = "terminating, two levels down",
+          .doc = DOC_STABLE,
+          .edit = edit_terminated_below,
+          .target = "stable/y",
+          .absent = true },
+        { .name = "not terminating, two levels down",
+          .doc = DOC_STABLE,
+          .edit = edit_not_terminated_below,
+          .target = "stable/y" },
         { .name = "terminating, in front of another",
           .doc = DOC_TARGETS,
           .edit = edit_terminated,
