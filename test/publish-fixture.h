@@ -69,7 +69,7 @@ static inline void publish_write_uki(Release *r) {
                                 &image, &size, &e),
                    &e);
         publish_write(r, RELEASE_UNSIGNED_UKI, image, size);
-        publish_ok(pe_attach_signature(image, size, "a signature", 12, &with_signature, &signed_size, &e), &e);
+        publish_ok(pe_attach_signature(image, size, "0\nsignature!", 12, &with_signature, &signed_size, &e), &e);
         publish_write(r, RELEASE_UKI, with_signature, signed_size);
         r->command_line = TAKE_PTR(line);
 }

@@ -287,7 +287,8 @@ static int find_boot(const MachinePaths *paths, Machine *m, Error *reterr) {
 
 /* "NAME[+LEFT[-DONE]].efi"; the boot loader's counters as in the Boot Loader Specification. */
 static bool parse_entry_name(const char *file, char **ret_name, BootEntry *e) {
-        const char *end = endswith(file, ".efi"), *plus, *p;
+        const char *end = endswith(file, ".efi"), *plus;
+        unsigned left, done = 0;
         char *rest;
 
         if (!end)
@@ -296,13 +297,14 @@ static bool parse_entry_name(const char *file, char **ret_name, BootEntry *e) {
         *ret_name = xstrndup(file, (size_t) (end - file));
         if (!plus || !isdigit((unsigned char) plus[1]))
                 return true;
-        p = plus + 1;
-        e->left = (unsigned) strtoul(p, &rest, 10);
+        left = (unsigned) strtoul(plus + 1, &rest, 10);
         if (*rest == '-' && isdigit((unsigned char) rest[1]))
-                e->done = (unsigned) strtoul(rest + 1, &rest, 10);
+                done = (unsigned) strtoul(rest + 1, &rest, 10);
         if (rest != end)
                 return true; /* a '+' that is part of the version */
         e->counted = true;
+        e->left = left;
+        e->done = done;
         (*ret_name)[plus - file] = 0;
         return true;
 }
