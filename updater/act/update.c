@@ -7,6 +7,7 @@
 
 #include "boot.h"
 #include "io.h"
+#include "journal.h"
 #include "listeners.h"
 #include "log.h"
 #include "slot.h"
@@ -144,6 +145,8 @@ static int record(const UpdateContext *c, const char *action, const char *from, 
                            .result = (char *) result,
                            .message = (char *) message };
 
+        if (!c->paths.root)
+                journal_write(&e);
         return history_append(c->state_folder, &e, reterr);
 }
 
