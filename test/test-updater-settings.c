@@ -43,7 +43,6 @@ static void nothing_written_is_the_default(void **state) {
         assert_true(s->automatic);
         assert_false(s->metered);
         assert_false(s->wake);
-        assert_false(s->soft_reboot);
         assert_int_equal(s->random_delay_sec, 4 * 3600);
         assert_int_equal(s->battery_min, 50);
         assert_int_equal(s->tries, 3);
@@ -92,7 +91,6 @@ static const struct {
         { "Policy", "Metered", { "yes", "no" }, { "perhaps" } },
         { "Policy", "Wake", { "yes", "no" }, { "perhaps" } },
         { "Policy", "Reboot", { "never", "idle", "window" }, { "now", "Never", "always" } },
-        { "Policy", "SoftReboot", { "yes", "no" }, { "perhaps" } },
         { "Policy", "Tries", { "1", "3", "9" }, { "0", "10", "three", "-1" } },
 };
 

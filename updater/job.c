@@ -228,6 +228,19 @@ static bool allowed(PolicyDecision *d) {
         return false;
 }
 
+/* When the machine is to wake for its next window, if it sleeps then. */
+static void wake_for_window(const Job *j, const Situation *s) {
+        _cleanup_error_ Error e = {};
+        int64_t wait;
+
+        if (!j->settings->wake || j->settings->n_windows == 0)
+                return;
+        wait = policy_next_window(j->settings, j->context.now, s->utc_offset);
+        /* Inside of one: the next is looked for from behind it when it has passed. */
+        if (wait > 0 && conditions_wake_at(j->context.paths.root ?: "/", j->context.now + wait, &e) < 0)
+                log_warning("the machine will not wake for its maintenance window: %s", e.message);
+}
+
 /* 1: a restart would start something new; 0: not. What there is to say was printed. */
 static int install_by_policy(Job *j, const Situation *s, bool *ret_critical, Error *reterr) {
         _cleanup_(catalogue_freep) Catalogue *catalogue = NULL;
@@ -272,6 +285,7 @@ static int do_auto(Job *j, Error *reterr) {
         r = read_situation(j, &s, reterr);
         if (r < 0)
                 return r;
+        wake_for_window(j, &s);
         /* Asking costs next to nothing, and only the answer tells whether something critical waits: no window holds it
          * back. */
         d = policy_may_download(j->settings, &s.conditions, j->context.now, s.utc_offset, s.machine_id,
@@ -282,7 +296,7 @@ static int do_auto(Job *j, Error *reterr) {
         if (r <= 0 || j->context.paths.root)
                 return r < 0 ? r : 0;
         d = policy_may_reboot(j->settings, &s.conditions, j->context.now, s.utc_offset, critical);
-        r = d.answer == POLICY_NOW ? conditions_reboot(/* soft= */ false, reterr) : 0;
+        r = d.answer == POLICY_NOW ? conditions_reboot(reterr) : 0;
         policy_decision_done(&d);
         return r;
 }

@@ -112,10 +112,6 @@ static bool set_wake(UpdaterSettings *s, const char *value) {
         return set_flag(&s->wake, value, false);
 }
 
-static bool set_soft_reboot(UpdaterSettings *s, const char *value) {
-        return set_flag(&s->soft_reboot, value, false);
-}
-
 static const char *const day_names[7] = { "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun" };
 
 static int parse_day(const char *s, size_t n) {
@@ -288,7 +284,6 @@ static const struct Key {
         { "Policy", "Metered", false, set_metered, "no", "yes or no" },
         { "Policy", "Wake", false, set_wake, "no", "yes or no" },
         { "Policy", "Reboot", false, set_reboot, "never", "never, idle or window" },
-        { "Policy", "SoftReboot", false, set_soft_reboot, "no", "yes or no" },
         { "Policy", "Tries", false, set_tries, "3", "a number from 1 to 9" },
 };
 

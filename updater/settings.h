@@ -43,7 +43,6 @@ typedef struct UpdaterSettings {
         bool metered;              /* Metered=no: may use metered connections */
         bool wake;                 /* Wake=no: wake from suspend for the window */
         RebootPolicy reboot;       /* Reboot=never|idle|window */
-        bool soft_reboot;          /* SoftReboot=no: where kernel and initrd are unchanged */
         uint64_t tries;            /* Tries=3, 1..9 */
 
         SettingsEntry *entries; /* all of them, in the order of the manual page */

@@ -195,15 +195,29 @@ int conditions_inhibit(const char *why, int *ret_fd, Error *reterr) {
         return 0;
 }
 
-int conditions_reboot(bool soft, Error *reterr) {
+int conditions_reboot(Error *reterr) {
         _cleanup_(bus_freep) sd_bus *bus = NULL;
         int r = sd_bus_open_system(&bus);
 
         if (r >= 0)
-                r = soft ? sd_bus_call_method(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
-                                              "org.freedesktop.systemd1.Manager", "SoftReboot", NULL, NULL, "s", "")
-                         : sd_bus_call_method(bus, LOGIND, "Reboot", NULL, NULL, "b", 0);
+                r = sd_bus_call_method(bus, LOGIND, "Reboot", NULL, NULL, "b", 0);
         return r < 0 ? error_errno(reterr, r, "cannot restart the machine") : 0;
+}
+
+/* Documentation/admin-guide/rtc.rst: seconds since 1970 as the clock has them; a new alarm is taken only where there is
+ * none. */
+int conditions_wake_at(const char *root, int64_t when, Error *reterr) {
+        _cleanup_free_ char *path = path_join(root, "sys/class/rtc/rtc0/wakealarm"),
+                            *text = xasprintf("%" PRIi64 "\n", when);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+        int r;
+
+        if (fd < 0)
+                return errno == ENOENT ? 1 : error_errno(reterr, errno, "cannot open %s", path);
+        r = io_pwrite_all(fd, "0\n", 2, 0, reterr);
+        if (r >= 0)
+                r = io_pwrite_all(fd, text, strlen(text), 0, reterr);
+        return r;
 }
 
 /* tzset(3) reads a file by name: the process is a job, short-lived and alone. */

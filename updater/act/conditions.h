@@ -14,7 +14,9 @@ void conditions_done(Conditions *c);
 /* A block inhibitor (logind) while a slot is written: a closed lid or a shutdown waits. *ret_fd is closed to give it
  * back; -EBADF where there is no logind. */
 int conditions_inhibit(const char *why, int *ret_fd, Error *reterr);
-/* Asks logind to restart the machine, or to start only user space anew. */
-int conditions_reboot(bool soft, Error *reterr);
+/* Asks logind to restart the machine. */
+int conditions_reboot(Error *reterr);
+/* Sets the clock's alarm, which wakes a suspended machine. 1: there is no such clock. */
+int conditions_wake_at(const char *root, int64_t when, Error *reterr);
 /* Seconds east of UTC in the zone ("Europe/Berlin"; NULL: the machine's) at that time. */
 int32_t conditions_utc_offset(const char *root, const char *time_zone, int64_t now);
