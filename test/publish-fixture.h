@@ -19,7 +19,11 @@
 #include "verity.h"
 
 #define PUBLISH_NOW INT64_C(1795255200) /* 2026-11-21 10:00 UTC */
+#if !defined(PUBLISH_USR_SIZE)
 #define PUBLISH_USR_SIZE ((size_t) 1 << 20 | 8192)
+/* What stands at byte i of an image of that content. */
+#define PUBLISH_BYTE(content, i) ((content) + ((i) / 97 ^ (i) % 31))
+#endif
 
 static inline void publish_ok(int r, const Error *e) {
         if (r < 0)
@@ -41,7 +45,7 @@ static inline void publish_write_image(Release *r, char content) {
         _cleanup_error_ Error e = {};
 
         for (size_t i = 0; i < PUBLISH_USR_SIZE; i++)
-                image[i] = (char) (content + (i / 97 ^ i % 31));
+                image[i] = (char) PUBLISH_BYTE(content, i);
         publish_write(r, RELEASE_USR, image, PUBLISH_USR_SIZE);
         publish_ok(verity_format(data, PUBLISH_USR_SIZE, hash, &o, &r->root_hash, &e), &e);
         hex = sha256_hex(&r->root_hash);
