@@ -25,7 +25,7 @@ static const char help[] =
         "\n"
         "  --user          offers itself on the user's bus (for tests)\n"
         "  --stay          does not leave when idle\n"
-        "  --root DIR      jobs take DIR for the machine (for tests)\n"
+        "  --job-option O  one more option for every job (for tests)\n"
         "  --help --version\n";
 
 typedef struct Daemon {
@@ -176,10 +176,9 @@ int main(int argc, char **argv) {
                         d.user = true;
                 else if (streq(argv[i], "--stay"))
                         d.stay = true;
-                else if (streq(argv[i], "--root") && i + 1 < argc) {
-                        strv_extendf(&d.extra, "--root=%s", argv[++i]);
-                        strv_extendf(&d.extra, "--state=%s/var/lib/sealab", argv[i]);
-                } else {
+                else if (streq(argv[i], "--job-option") && i + 1 < argc)
+                        strv_extend(&d.extra, argv[++i]);
+                else {
                         log_error("sealabd: \"%s\" is not understood; sealabd --help", argv[i]);
                         return refusal_exit_status(REFUSAL_USAGE);
                 }

@@ -175,7 +175,8 @@ int factory_reset_cancel(const UpdateContext *c, Error *reterr) {
 }
 
 int factory_reset_settle(const UpdateContext *c, Error *reterr) {
-        _cleanup_free_ char *note = NULL;
+        _cleanup_free_ char *note = NULL, *state = path_join(c->state_folder, "state.json");
+        bool wiped = !io_exists(AT_FDCWD, state);
         _cleanup_(machine_freep) Machine *m = NULL;
         _cleanup_(state_freep) UpdaterState *s = NULL;
         _cleanup_close_ int lock = -EBADF;
@@ -197,7 +198,8 @@ int factory_reset_settle(const UpdateContext *c, Error *reterr) {
                 return r;
         s->epoch = MAX(s->epoch, epoch);
         r = state_save(c->state_folder, s, reterr);
-        if (r >= 0) {
+        /* Where the state is still there, power went before the firmware had been told. */
+        if (r >= 0 && wiped) {
                 HistoryEntry e = { .when = c->now,
                                    .action = (char *) "factory-reset",
                                    .from = m->version,
@@ -210,5 +212,5 @@ int factory_reset_settle(const UpdateContext *c, Error *reterr) {
                 note = path_join(m->boot, FACTORY_RESET_NOTE);
                 r = io_unlink(AT_FDCWD, note, reterr);
         }
-        return r < 0 ? r : 1;
+        return r < 0 ? r : wiped;
 }
