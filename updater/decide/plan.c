@@ -206,7 +206,7 @@ static bool consider_installed(Plan *p, const Judge *j, const Offer *o) {
         if (!slot || !e || (e->counted && e->left == 0) ||
             (e->counted && !(s->trial && sha256_equal(&s->trial->root_hash, &d->root_hash))))
                 return false;
-        if (version_compare(d->version, j->machine->version) > 0 || (s->reverted && streq_ptr(s->pin, d->version))) {
+        if (version_compare(d->version, j->machine->version) > 0) {
                 p->restart_pending = true;
                 answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is installed and starts with the next restart", d->version);
                 return true;
@@ -282,6 +282,11 @@ static bool pin_allows(Plan *p, const Machine *m, const UpdaterState *s, const P
                        pin);
                 return false;
         }
+        if (s->reverted && !streq(pin, m->version) && machine_slot_of_version(m, pin)) {
+                p->restart_pending = true;
+                answer(p, PLAN_NOTHING, REFUSAL_NONE, "%s is in the other slot and starts with the next restart", pin);
+                return false;
+        }
         if (streq(pin, m->version)) {
                 answer(p, PLAN_NOTHING, REFUSAL_NONE, "this machine is pinned to %s, which runs", pin);
                 return false;
@@ -295,7 +300,7 @@ static void plan_revert(Plan *p, const Machine *m, const UpdaterState *s, const 
                 const Slot *slot = &m->slots[i];
                 const BootEntry *e = slot->has_root_hash ? machine_entry_of_root_hash(m, &slot->root_hash) : NULL;
 
-                if (slot->running || slot->empty || !e || (e->counted && e->left == 0) ||
+                if (slot->running || slot->empty || !e || e->counted ||
                     (request->version && !streq_ptr(slot->version, request->version)))
                         continue;
                 p->outcome = PLAN_UPDATE;
@@ -306,7 +311,7 @@ static void plan_revert(Plan *p, const Machine *m, const UpdaterState *s, const 
                 p->reason = xasprintf("from %s back to %s", m->version, slot->version);
                 return;
         }
-        answer(p, PLAN_REFUSED, REFUSAL_NOT_FOUND, "%s%s is in no other slot with an entry that could start",
+        answer(p, PLAN_REFUSED, REFUSAL_NOT_FOUND, "%s%s is in no other slot with an entry that is known to start",
                request->version ? "" : "another version", request->version ?: "");
 }
 
