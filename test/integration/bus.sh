@@ -25,10 +25,8 @@ if [ -z "${SEALAB_TEST_BUS:-}" ]; then
 fi
 
 daemon=
-others=()
 cleanup() {
         [ -z "$daemon" ] || kill "$daemon" 2>/dev/null
-        for pid in "${others[@]:-}"; do [ -z "$pid" ] || kill "$pid" 2>/dev/null; done
         rm -rf "$SCRATCH"
 }
 trap cleanup EXIT
@@ -68,7 +66,8 @@ resident() { sed -nE 's/^VmRSS:\s+([0-9]+) kB/\1/p' "/proc/$daemon/status"; }
 
 introspection_shows_all_of_it() {
         local members
-        members=$(busctl --user introspect "$NAME" "$OBJECT" "$NAME" | awk 'NR > 1 { print $2, $1, $3, $4 }' | sed 's/ *$//' | sort)
+        members=$(busctl --user introspect "$NAME" "$OBJECT" "$NAME" | awk '
+                NR > 1 { print $2, $1, $3, $2 == "method" ? $4 : "-" }' | sort)
         # The same list stands in the manual page.
         assert_equal "$members" "$(sed -n '/^interface /,/^}/p' "$SOURCE/docs/sealabd.8" | sed -nE \
                 's/^ +(method|signal|property) ([A-Za-z]+) +(\S+) +(\S+)$/\1 .\2 \3 \4/p' | sort)" "the interface and sealabd(8)"
