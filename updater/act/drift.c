@@ -336,11 +336,11 @@ static int look_at_both(Walk *w, int upper, int lower, const char *name, const c
 static int look_at(Walk *w, int upper, int lower, const char *name, const char *path, Error *reterr) {
         bool in_lower;
         struct stat u, l;
-        int r;
+        int r = 0;
 
-        r = stat_at(upper, name, &u, reterr);
-        if (r < 0)
-                return r;
+        /* It may go while we look: then it is not there. */
+        if (fstatat(upper, name, &u, AT_SYMLINK_NOFOLLOW) < 0)
+                return errno == ENOENT ? 0 : error_errno(reterr, errno, "cannot look at /etc/%s", path);
         in_lower = lower >= 0 && fstatat(lower, name, &l, AT_SYMLINK_NOFOLLOW) == 0;
         if (is_whiteout(&u)) {
                 if (in_lower)
