@@ -38,8 +38,9 @@ release() {
         offline "$SEALAB" build "$GIVEN/$name/minimal" -o "$GIVEN/out" --keys "$GIVEN/keys" --version "$version" "$@"
 }
 
-# next FROM TO: what the server has later, sharing what is the same.
-next() { cp -al "$GIVEN/www/$1" "$GIVEN/www/$2"; }
+# next FROM TO: what the server has later, sharing what is the same. In another second: nginx makes ETags of time and size, and
+# would otherwise take the next timestamp for the same.
+next() { sleep 1.1; cp -al "$GIVEN/www/$1" "$GIVEN/www/$2"; }
 
 # publish TO VERSION [ARGUMENT...]
 publish() {
@@ -161,7 +162,7 @@ boot() {
 trial() {
         refused 9 "$SEALAB" boot "$GIVEN/out/minimal_1" --state "$MACHINE" --network --timeout $TIMEOUT --log "$SCRATCH/$1.console"
         cat "$SCRATCH/output"
-        grep -q 'it restarted by itself' "$SCRATCH/output" || grep -q 'Restart, because' "$SCRATCH/$1.console" ||
+        grep -q 'it restarted by itself' "$SCRATCH/output" || grep -q 'sealab-fall-back' "$SCRATCH/$1.console" ||
                 fail "it did not restart by itself: $(tail -n 5 "$SCRATCH/output")"
 }
 
@@ -241,10 +242,10 @@ END
         is automatic 'd["result"]' nothing
         refusal pinned pinned
         is unpinned.status 'd["state"]["pinned"]' false
-        is few 'd["to"]' 2
-        refusal cut hash-mismatch
+        is few '[d["outcome"], "3 is passed over" in d["text"]]' '["nothing", true]'
+        refusal cut download
         ! grep -q '_3' "$SCRATCH/entries" || fail "an entry for what did not arrive: $(cat "$SCRATCH/entries")"
-        is after 'd["to"]' 2
+        is after 'd.get("to") != "3"' true
         refusal withdrawn withdrawn
         assert_equal "$(entries)" "minimal_1.efi minimal_4+1-0.efi " "entries"
         reach third
