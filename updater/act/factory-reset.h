@@ -4,7 +4,8 @@
 /* Wipes what is this machine's own, the root partition, and keeps the system. The work is systemd-repart's, in the
  * initrd of the next boot, before the partition is mounted: it removes the partitions that are marked FactoryReset=yes
  * in repart.d (of sealab's images: root) and makes them anew. It is asked for by the EFI variable that systemd defines
- * for this, which it removes when it is done; the signed kernel command line cannot be added to.
+ * for this up to 257, which it removes when it is done; the signed kernel command line cannot be added to. (systemd 258
+ * has another variable, FactoryResetRequest, and a generator for it.)
  *
  * What must not be forgotten stays on the ESP, and goes into the new state at the first boot: the security floor. */
 
