@@ -337,6 +337,39 @@ static void a_table_that_has_changed_is_left_alone(void **state) {
         assert_true(sha256_equal(&before, &after));
 }
 
+/* What a power cut inside the writing of a table may leave. */
+static void a_damaged_copy_of_the_table_is_read_and_written_anew(void **state) {
+        static const int64_t places[] = { 512 + 16, 1024 + 56, 1024 + 128, -512 + 16, -33 * 512 + 56 };
+
+        for (size_t i = 0; i < ELEMENTSOF(places); i++) {
+                const MachineFixture *f = *state;
+                _cleanup_(machine_freep) Machine *damaged = NULL, *retagged = NULL, *whole = NULL;
+                _cleanup_free_ GptPartition *p = NULL;
+                _cleanup_error_ Error e = {};
+                uint64_t offset = (uint64_t) (places[i] < 0 ? places[i] + (int64_t) (16 * FIXTURE_MIB) : places[i]);
+                Sha256 h = fixture_hash("two");
+                size_t n;
+
+                flip(f, offset);
+                assert_true(gpt_read(f->disk, "amd64", &p, &n, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_BAD_FORMAT);
+                damaged = machine_fixture_read(f);
+                assert_true(damaged->table_damaged);
+                assert_true(machine_running_slot(damaged) == &damaged->slots[0]);
+                assert_int_equal(gpt_repair(f->disk, "amd64", NULL), 1);
+                assert_int_equal(gpt_repair(f->disk, "amd64", NULL), 0);
+                whole = machine_fixture_read(f);
+                assert_false(whole->table_damaged);
+                assert_memory_equal(whole->slots, damaged->slots, sizeof(GptPartition));
+                /* Giving names repairs it, too. */
+                flip(f, offset);
+                assert_int_equal(slot_retag(f->disk, &whole->slots[1], "amd64", "desk", "2", &h, NULL), 0);
+                retagged = machine_fixture_read(f);
+                assert_false(retagged->table_damaged);
+                assert_string_equal(retagged->slots[1].version, "2");
+        }
+}
+
 static void a_name_that_fits_no_label_is_refused(void **state) {
         const MachineFixture *f = *state;
         _cleanup_(machine_freep) Machine *m = machine_fixture_read(f);
@@ -362,6 +395,7 @@ int main(void) {
                 with_machine(an_empty_slot_does_not_verify),
                 with_machine(a_slot_is_named_and_emptied),
                 with_machine(a_table_that_has_changed_is_left_alone),
+                with_machine(a_damaged_copy_of_the_table_is_read_and_written_anew),
                 with_machine(a_name_that_fits_no_label_is_refused),
         };
 

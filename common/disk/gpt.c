@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Partition tables. libfdisk does the writing; this file decides where partitions lie and refuses tables that libfdisk
- * would silently repair, because a repaired table is a guess. */
+/* Partition tables. libfdisk makes them; this file decides where partitions lie and refuses tables that libfdisk would
+ * silently repair, because a repaired table is a guess, unless the caller asks for just that.
+ *
+ * A table that a running machine needs is changed on a copy of it in memory: libfdisk syncs between entries and header
+ * of the primary table, and a cut there would leave a disk on which the kernel finds no partitions. */
 
 #include <ctype.h>
 #include <libfdisk.h>
+#include <linux/fs.h>
 #include <strings.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "gpt.h"
@@ -16,6 +22,10 @@
 /* Behind the last partition: 128 entries of 128 bytes and the backup header, which is less than this for either sector
  * size. */
 #define BACKUP_SIZE ALIGNMENT
+/* Sectors of protective MBR, header and entries; the backup has no MBR. Entries are fewer sectors where those are
+ * large. */
+#define PRIMARY_SECTORS 34
+#define BACKUP_SECTORS 33
 
 typedef struct fdisk_context FdiskContext;
 typedef struct fdisk_partition FdiskPartition;
@@ -308,41 +318,126 @@ static int collect_partitions(FdiskContext *cxt, const char *architecture, GptPa
         return 0;
 }
 
-/* Opens a table that is whole; sector_size as probed. */
-static int open_table(const char *path, bool read_only, char **warning, FdiskContext **ret, Error *reterr) {
+/* Opens a table that is whole; sector_size as probed. ret_damaged (may be NULL): one of its two copies may be damaged.
+ */
+static int open_table(const char *path, char **warning, FdiskContext **ret, bool *ret_damaged, Error *reterr) {
         _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
         unsigned sector_size = 0;
         int r;
 
         r = probe_sector_size(path, &sector_size, reterr);
         if (r >= 0)
-                r = open_context(path, read_only, sector_size, warning, &cxt, reterr);
+                r = open_context(path, /* read_only= */ true, sector_size, warning, &cxt, reterr);
         if (r < 0)
                 return r;
         if (!fdisk_is_labeltype(cxt, FDISK_DISKLABEL_GPT))
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s has no usable GPT partition table%s%s", path,
                                  *warning ? ": " : "", *warning ?: "");
-        if (*warning || fdisk_verify_disklabel(cxt) != 0) {
+        /* libfdisk has taken the good copy for the other one by now. */
+        if ((*warning && !ret_damaged) || fdisk_verify_disklabel(cxt) != 0) {
                 error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the partition table of %s is damaged: %s", path,
                           *warning ?: "its parts contradict each other");
                 return error_hint(reterr, "sgdisk --verify %s says more", path);
         }
+        if (ret_damaged)
+                *ret_damaged = *warning;
         *ret = TAKE_PTR(cxt);
         return 0;
 }
 
-int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr) {
+static int read_table(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, bool *ret_damaged,
+                      Error *reterr) {
         _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
         _cleanup_free_ char *warning = NULL;
         int r;
 
-        r = open_table(path, /* read_only= */ true, &warning, &cxt, reterr);
+        r = open_table(path, &warning, &cxt, ret_damaged, reterr);
         if (r < 0)
                 return r;
         r = collect_partitions(cxt, architecture, ret, ret_n, reterr);
         if (r < 0)
                 return error_prefix(reterr, "%s", path);
         return 0;
+}
+
+int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr) {
+        return read_table(path, architecture, ret, ret_n, NULL, reterr);
+}
+
+int gpt_read_usable(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, bool *ret_damaged,
+                    Error *reterr) {
+        return read_table(path, architecture, ret, ret_n, ret_damaged, reterr);
+}
+
+/* ---- changing a table in use ---- */
+
+typedef struct TableCopy {
+        int disk_fd, copy_fd;
+        char path[32]; /* of the copy */
+        unsigned sector_size;
+        uint64_t primary_size, backup_offset, backup_size;
+} TableCopy;
+
+static void table_copy_done(TableCopy *t) {
+        safe_close(t->disk_fd);
+        safe_close(t->copy_fd);
+}
+
+static int copy_part(int from_fd, int to_fd, uint64_t offset, uint64_t size, Error *reterr) {
+        _cleanup_free_ char *data = xmalloc(size);
+        int r;
+
+        r = io_pread_all(from_fd, data, size, offset, reterr);
+        return r < 0 ? r : io_pwrite_all(to_fd, data, size, offset, reterr);
+}
+
+/* As large as the disk, but only the tables take room in it. */
+static int table_copy_open(const char *path, TableCopy *t, Error *reterr) {
+        off_t size;
+        int r;
+
+        r = probe_sector_size(path, &t->sector_size, reterr);
+        if (r < 0)
+                return r;
+        t->disk_fd = open(path, O_RDWR | O_CLOEXEC);
+        t->copy_fd = memfd_create("partition-table", MFD_CLOEXEC);
+        if (t->disk_fd < 0 || t->copy_fd < 0)
+                return error_errno(reterr, errno, "cannot open %s", path);
+        if (t->sector_size == 0) {
+                int sector_size = 0;
+
+                if (ioctl(t->disk_fd, BLKSSZGET, &sector_size) < 0)
+                        return error_errno(reterr, errno, "cannot ask %s for its sectors", path);
+                t->sector_size = (unsigned) sector_size;
+        }
+        size = lseek(t->disk_fd, 0, SEEK_END);
+        t->primary_size = (uint64_t) PRIMARY_SECTORS * t->sector_size;
+        t->backup_size = (uint64_t) BACKUP_SECTORS * t->sector_size;
+        if (size < 0 || (uint64_t) size < t->primary_size + t->backup_size)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s is too small for a partition table", path);
+        t->backup_offset = (uint64_t) size - t->backup_size;
+        if (ftruncate(t->copy_fd, size) < 0)
+                return error_errno(reterr, errno, "cannot copy the partition table of %s", path);
+        snprintf(t->path, sizeof t->path, "/proc/self/fd/%d", t->copy_fd);
+        r = copy_part(t->disk_fd, t->copy_fd, 0, t->primary_size, reterr);
+        if (r >= 0)
+                r = copy_part(t->disk_fd, t->copy_fd, t->backup_offset, t->backup_size, reterr);
+        return r;
+}
+
+/* ORDER: the backup is whole before the primary is touched. The primary is one write, and where the first entries
+ * change they are in one page with their header. */
+static int table_copy_commit(const TableCopy *t, Error *reterr) {
+        int r;
+
+        r = copy_part(t->copy_fd, t->disk_fd, t->backup_offset, t->backup_size, reterr);
+        if (r >= 0)
+                r = io_sync_fd(t->disk_fd, reterr);
+        if (r >= 0)
+                r = copy_part(t->copy_fd, t->disk_fd, 0, t->primary_size, reterr);
+        if (r >= 0)
+                r = io_sync_fd(t->disk_fd, reterr);
+        return r;
 }
 
 static int retag_partition(FdiskContext *cxt, const GptPartition *p, Error *reterr) {
@@ -372,31 +467,57 @@ static const GptPartition *find_number(const GptPartition *l, size_t n, unsigned
         return NULL;
 }
 
-int gpt_retag(const char *path, const char *architecture, const GptPartition *partitions, size_t n, Error *reterr) {
+/* The table with those partitions changed, onto the disk. */
+static int rewrite(const char *path, const GptPartition *partitions, size_t n, Error *reterr) {
+        _cleanup_(table_copy_done) TableCopy t = { .disk_fd = -EBADF, .copy_fd = -EBADF };
         _cleanup_(fdisk_unref_contextp) FdiskContext *cxt = NULL;
-        _cleanup_free_ GptPartition *there = NULL;
         _cleanup_free_ char *warning = NULL;
-        size_t n_there = 0;
         int r;
 
-        r = open_table(path, /* read_only= */ false, &warning, &cxt, reterr);
+        r = table_copy_open(path, &t, reterr);
         if (r >= 0)
-                r = collect_partitions(cxt, architecture, &there, &n_there, reterr);
-        for (size_t i = 0; r >= 0 && i < n; i++) {
+                r = open_context(t.path, /* read_only= */ false, t.sector_size, &warning, &cxt, reterr);
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = retag_partition(cxt, partitions + i, reterr);
+        if (r < 0)
+                return r;
+        r = fdisk_write_disklabel(cxt);
+        if (r >= 0)
+                r = fdisk_deassign_device(cxt, /* nosync= */ 1);
+        if (r < 0)
+                return error_errno(reterr, r, "cannot make the new partition table of %s", path);
+        r = table_copy_commit(&t, reterr);
+        return r < 0 ? error_prefix(reterr, "the partition table of %s", path) : 0;
+}
+
+int gpt_retag(const char *path, const char *architecture, const GptPartition *partitions, size_t n, Error *reterr) {
+        _cleanup_free_ GptPartition *there = NULL;
+        size_t n_there = 0;
+        bool damaged;
+        int r;
+
+        r = gpt_read_usable(path, architecture, &there, &n_there, &damaged, reterr);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
                 const GptPartition *p = find_number(there, n_there, partitions[i].number);
 
                 if (!p || !streq(p->type_uuid, partitions[i].type_uuid) || p->offset != partitions[i].offset ||
                     p->size != partitions[i].size)
                         return error_set(reterr, ESTALE, REFUSAL_STALE, "partition %u of %s is not what it was",
                                          partitions[i].number, path);
-                r = retag_partition(cxt, partitions + i, reterr);
         }
-        if (r < 0)
-                return r;
-        r = fdisk_write_disklabel(cxt);
-        if (r >= 0)
-                r = fdisk_deassign_device(cxt, /* nosync= */ 0);
-        if (r < 0)
-                return error_errno(reterr, r, "cannot write the partition table of %s", path);
-        return 0;
+        return rewrite(path, partitions, n, reterr);
+}
+
+int gpt_repair(const char *path, const char *architecture, Error *reterr) {
+        _cleanup_free_ GptPartition *there = NULL;
+        size_t n_there = 0;
+        bool damaged = false;
+        int r;
+
+        r = gpt_read_usable(path, architecture, &there, &n_there, &damaged, reterr);
+        if (r >= 0 && damaged)
+                r = rewrite(path, NULL, 0, reterr);
+        return r < 0 ? r : damaged;
 }

@@ -42,6 +42,13 @@ int gpt_create(const char *path, unsigned sector_size, const char *disk_uuid, co
 /* Reads a table; anything inconsistent is refused. */
 int gpt_read(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, Error *reterr);
 
+/* The same where one of the table's two copies is damaged, as a power cut may leave it: by the other one. */
+int gpt_read_usable(const char *path, const char *architecture, GptPartition **ret, size_t *ret_n, bool *ret_damaged,
+                    Error *reterr);
+/* 1: one of the copies was damaged, and has been written anew from the other. */
+int gpt_repair(const char *path, const char *architecture, Error *reterr);
+
 /* Other names, ids and flags for partitions that are there (told by number; type, offset and size must be what the
- * table says, or nothing is written: REFUSAL_STALE), all of them by one write of the table, synced. */
+ * table says, or nothing is written: REFUSAL_STALE), all of them by one write of the backup table and then one of the
+ * primary, synced. A damaged copy is whole afterwards. */
 int gpt_retag(const char *path, const char *architecture, const GptPartition *partitions, size_t n, Error *reterr);

@@ -245,7 +245,7 @@ static int read_slots(Machine *m, const char *architecture, Error *reterr) {
         size_t n = 0;
         int r;
 
-        r = gpt_read(m->disk, architecture, &p, &n, reterr);
+        r = gpt_read_usable(m->disk, architecture, &p, &n, &m->table_damaged, reterr);
         if (r >= 0)
                 r = collect_slots(m, p, n, reterr);
         if (r < 0)

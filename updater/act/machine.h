@@ -49,6 +49,7 @@ typedef struct Machine {
         char machine_id[33];
         char *root, *disk, *boot; /* paths in use */
         uint64_t boot_free;       /* bytes on the ESP, with what the updater's own leftovers take */
+        bool table_damaged;       /* one copy of the partition table: gpt_repair() */
         Sha256 running;           /* root hash */
         bool entry_blessed;       /* the running entry has no counter */
         Slot slots[MACHINE_SLOTS_MAX];

@@ -15,6 +15,7 @@
 #include "update.h"
 
 #define SIGNATURE_MAX (UINT64_C(1) << 20)
+#define STALL_SECONDS 20
 
 static void report(const UpdateContext *c, const char *step, uint64_t done, uint64_t total) {
         if (c->progress)
@@ -69,6 +70,32 @@ static int load_state(const UpdateContext *c, UpdaterState **ret, Error *reterr)
         return r;
 }
 
+/* ---- the machine, by whoever holds the lock ---- */
+
+static const char *debian_architecture(const Machine *m) {
+        return streq(m->architecture, "arm64") ? "arm64" : "amd64";
+}
+
+static int read_machine(const UpdateContext *c, Machine **ret, Error *reterr) {
+        _cleanup_(machine_freep) Machine *m = NULL;
+        int r;
+
+        r = machine_read(&c->paths, &m, reterr);
+        if (r < 0)
+                return r;
+        if (m->table_damaged) {
+                _cleanup_error_ Error e = {};
+
+                /* Not every firmware does it, and no kernel: without the primary copy there is no next start. Who may
+                 * not write the disk has other things to do all the same. */
+                log_warning("%s: one of the two partition tables is damaged and is written anew", m->disk);
+                if (gpt_repair(m->disk, debian_architecture(m), &e) < 0)
+                        log_warning("%s", e.message);
+        }
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
 /* ---- what is on offer ---- */
 
 /* The system is younger than the image it runs from: a clock before that is wrong, and expiry is judged from there. */
@@ -90,7 +117,8 @@ static FetchOptions fetch_options(const UpdateContext *c, const UpdaterState *s)
                                          .ca_file = o->ca_certificate,
                                          .client_certificate = o->client_certificate,
                                          .client_key = o->client_key,
-                                         .rate_limit = o->rate_limit },
+                                         .rate_limit = o->rate_limit,
+                                         .stall_seconds = c->stall_seconds ?: STALL_SECONDS },
                                .state_folder = c->state_folder,
                                .trust_anchor = c->trust_anchor,
                                .channel = o->channel,
@@ -190,7 +218,7 @@ static int prepare(const UpdateContext *c, const PlanRequest *request, UpdaterSt
         Plan *plan;
         int r;
 
-        r = machine_read(&c->paths, &m, reterr);
+        r = read_machine(c, &m, reterr);
         /* What has failed must be known before anything is chosen, whether sealab-settle.service ran or not. */
         if (r >= 0)
                 r = settle(c, m, s, NULL, reterr);
@@ -362,10 +390,6 @@ static int step_switch(Run *run, Error *reterr) {
                             reterr);
 }
 
-static const char *debian_architecture(const Machine *m) {
-        return streq(m->architecture, "arm64") ? "arm64" : "amd64";
-}
-
 static int retag(Run *run, bool empty, Error *reterr) {
         const ReleaseDescription *d = description(run);
 
@@ -496,7 +520,7 @@ int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)
-                r = machine_read(&c->paths, &m, reterr);
+                r = read_machine(c, &m, reterr);
         if (r < 0)
                 return r;
         plan = plan_make(m, NULL, 0, s, &request, SEALAB_VERSION, c->now);
@@ -525,7 +549,7 @@ static int change_pin(const UpdateContext *c, bool pinned, const char *version, 
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)
-                r = machine_read(&c->paths, &m, reterr);
+                r = read_machine(c, &m, reterr);
         if (r < 0)
                 return r;
         was_reverted = s->reverted;
@@ -598,7 +622,7 @@ int update_settle(const UpdateContext *c, char **ret_message, Error *reterr) {
         if (r >= 0)
                 r = load_state(c, &s, reterr);
         if (r >= 0)
-                r = machine_read(&c->paths, &m, reterr);
+                r = read_machine(c, &m, reterr);
         return r < 0 ? r : settle(c, m, s, ret_message, reterr);
 }
 
