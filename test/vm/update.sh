@@ -328,6 +328,7 @@ laboratory() {
 # back NAME: one more boot, in which all is as it was and the version is remembered.
 back() {
         boot "$1" <<'END'
+follow one
 status back
 run automatic sealabctl update --automatic
 END
