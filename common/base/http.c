@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <strings.h>
+#include <time.h>
 
 #include "http.h"
 #include "log.h"
@@ -9,14 +10,15 @@
 #define REDIRECTS_MAX 5L
 #define CONNECT_SECONDS 15L
 #define STALL_SECONDS 30
-#define STALL_BYTES 1024L
+#define STALL_BYTES UINT64_C(1024)
 /* A server that is just not stalled could keep a machine from learning anything for hours. */
 #define DOCUMENT_SECONDS 120
 #define DOCUMENT_BYTES 4096
 /* Of all responses of one request, redirects included. */
 #define HEADERS_MAX ((size_t) 128 << 10)
-/* Bodies of refusals are read to the end so that the connection can be used again, but only short ones. */
-#define DISCARD_MAX ((uint64_t) 64 << 10)
+/* Bodies of refusals and redirects are read to the end so that the connection can be used again, but only short ones.
+ */
+#define DISCARD_MAX ((uint64_t) 32 << 10)
 #define ETAG_MAX 512
 
 DEFINE_CLEANUP(struct curl_slist *, curl_slist_free_all)
@@ -49,6 +51,9 @@ typedef struct Request {
         uint64_t skip;     /* bytes still to be left out */
         uint64_t received; /* bytes kept or given away */
         uint64_t discarded;
+        /* Since when less than stall_bytes have come: bytes and time, monotonic, then. */
+        uint64_t stall_bytes, stall_msec, mark;
+        int64_t mark_msec;
         bool enough; /* the range is complete, whatever else the server has to say */
         bool failed; /* error is set */
         Error error;
@@ -65,6 +70,13 @@ static long status_of(CURL *easy) {
 
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
         return status;
+}
+
+static int64_t monotonic_msec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* ---- what the server says -----------------------------------------------------------------------------------------
@@ -148,9 +160,15 @@ static size_t keep(Request *q, const char *data, uint64_t n, long status) {
                 return refuse(q, EFBIG, REFUSAL_TOO_LARGE, "the document is larger than it may be");
         if (!q->stream)
                 buffer_append(q->body, data, (size_t) taken);
-        else if (taken > 0 && q->sink(data, (size_t) taken, q->userdata, &q->error) < 0) {
-                q->failed = true;
-                return CURL_WRITEFUNC_ERROR;
+        else if (taken > 0) {
+                int64_t before = monotonic_msec();
+
+                if (q->sink(data, (size_t) taken, q->userdata, &q->error) < 0) {
+                        q->failed = true;
+                        return CURL_WRITEFUNC_ERROR;
+                }
+                /* A slow disk is not the server's fault. */
+                q->mark_msec += monotonic_msec() - before;
         }
         q->received += taken;
         if (taken == n)
@@ -182,12 +200,37 @@ static size_t receive(char *data, size_t unit, size_t n, void *userdata) {
         return n;
 }
 
+/* ---- how it gets on ---- */
+
+/* curl calls this at least once a second. It has limits of its own for the speed, but takes an average over six seconds
+ * before it begins to count; and none for a redirect's body, which it reads itself. */
+static int watch(void *userdata, curl_off_t total, curl_off_t done, curl_off_t upload_total, curl_off_t uploaded) {
+        Request *q = userdata;
+        uint64_t received = (uint64_t) MAX(done, 0);
+        int64_t now = monotonic_msec();
+        long status = status_of(q->easy);
+
+        if (status >= 300 && status < 400 && received > DISCARD_MAX) {
+                refuse(q, EFBIG, REFUSAL_DOWNLOAD, "a redirect whose body does not end");
+                return 1;
+        }
+        if (received < q->mark)
+                q->mark = received; /* the next response */
+        if (received - q->mark >= q->stall_bytes) {
+                q->mark = received;
+                q->mark_msec = now;
+        } else if (now - q->mark_msec >= (int64_t) q->stall_msec) {
+                refuse(q, ETIMEDOUT, REFUSAL_DOWNLOAD, "the server has stalled");
+                error_hint(&q->error, "Check the network, or try again later; what came until then is used.");
+                return 1;
+        }
+        return 0;
+}
+
 /* ---- one request --------------------------------------------------------------------------------------------------
  */
 
 static void set_options(const HttpClient *h, CURL *easy, const char *url) {
-        long stall = STALL_BYTES;
-
         curl_easy_setopt(easy, CURLOPT_URL, url);
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https,file");
         /* Whoever asked by https does not want others to read what is fetched; a local file is never the server's to
@@ -196,17 +239,12 @@ static void set_options(const HttpClient *h, CURL *easy, const char *url) {
                          strncasecmp(url, "https:", 6) == 0 ? "https" : "http,https");
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
-        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
+        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, MIN(CONNECT_SECONDS, (long) h->stall_seconds));
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, h->user_agent);
-        if (h->rate_limit > 0) {
+        if (h->rate_limit > 0)
                 curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t) MIN(h->rate_limit, INT64_MAX));
-                /* Who limits himself is not stalled by the server. */
-                stall = (long) MIN((uint64_t) stall, h->rate_limit / 2);
-        }
-        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, MAX(stall, 1L));
-        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long) h->stall_seconds);
         if (h->proxy)
                 curl_easy_setopt(easy, CURLOPT_PROXY, h->proxy);
         if (h->client_certificate)
@@ -244,7 +282,15 @@ static CURLcode perform(HttpClient *h, Request *q, struct curl_slist *headers, c
 
         curl_easy_reset(h->easy);
         q->easy = h->easy;
+        /* Who limits himself is not stalled by the server. */
+        q->stall_bytes = h->rate_limit > 0 ? MIN(STALL_BYTES, h->rate_limit / 2) : STALL_BYTES;
+        q->stall_bytes = MAX(q->stall_bytes, 1U) * h->stall_seconds;
+        q->stall_msec = (uint64_t) h->stall_seconds * 1000;
+        q->mark_msec = monotonic_msec();
         set_options(h, h->easy, q->url);
+        curl_easy_setopt(h->easy, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(h->easy, CURLOPT_XFERINFOFUNCTION, watch);
+        curl_easy_setopt(h->easy, CURLOPT_XFERINFODATA, q);
         if (!q->stream)
                 curl_easy_setopt(h->easy, CURLOPT_TIMEOUT, document_seconds(h, q->size));
         curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, q->message);
