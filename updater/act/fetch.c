@@ -209,8 +209,9 @@ static int compare_offers(const void *a, const void *b) {
         return version_compare(((const Offer *) b)->description->version, ((const Offer *) a)->description->version);
 }
 
-/* file:// repositories must be readable for the worker. */
+/* file:// repositories must be readable for the worker, and what TLS needs. */
 static char **readable_folders(const FetchOptions *opt) {
+        const char *const files[] = { opt->http.ca_file, opt->http.client_certificate, opt->http.client_key };
         char **l = NULL;
 
         STRV_FOREACH (u, opt->repositories) {
@@ -219,6 +220,9 @@ static char **readable_folders(const FetchOptions *opt) {
                 if (path)
                         strv_extend(&l, path);
         }
+        for (size_t i = 0; i < ELEMENTSOF(files); i++)
+                if (files[i])
+                        strv_extend(&l, files[i]);
         return l;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -152,9 +153,14 @@ static void allow_reading(int ruleset, const char *path) {
         struct landlock_path_beneath_attr rule = { .allowed_access =
                                                            LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
                                                    .parent_fd = fd };
+        struct stat st;
 
-        if (fd >= 0)
-                (void) syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return;
+        /* Rights that only folders have are an error for anything else. */
+        if (!S_ISDIR(st.st_mode))
+                rule.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
+        (void) syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
 /* landlock(7). A kernel without it leaves the other walls standing: the user owns nothing and the file size limit is 0.
