@@ -575,6 +575,8 @@ int fetch_artifact(const FetchOptions *opt, const Offer *offer, ArtifactKind kin
                 r = persist(&d, pull_whole, NULL, reterr);
         if (r < 0)
                 return r;
+        if (opt->answered)
+                *opt->answered = d.repository;
         if (ret_downloaded)
                 *ret_downloaded = d.downloaded;
         return 0;

@@ -13,6 +13,7 @@ typedef struct FetchOptions {
         char *const *repositories; /* base URLs (http, https, file), in order; the first that works is used, later ones
                                       after failures */
         size_t first;              /* which to try first */
+        size_t *answered;          /* may be NULL: which of them a file came from; may point to first */
         HttpOptions http;
         const char *state_folder; /* metadata/ below it */
         const char *trust_anchor; /* path of the built-in root.json (/usr/lib/sealab/root.json) */

@@ -440,13 +440,17 @@ static int do_step(Run *run, StepKind step, Error *reterr) {
         }
 }
 
-static int execute(const UpdateContext *c, const Plan *plan, const Machine *m, UpdaterState *s, Error *reterr) {
+static int execute(const UpdateContext *c, const Plan *plan, const Machine *m, UpdaterState *s, size_t repository,
+                   Error *reterr) {
         _cleanup_(run_done) Run run = { .context = c, .plan = plan, .machine = m, .state = s, .boot_fd = -EBADF };
         int64_t began = time(NULL);
         _cleanup_error_ Error e = {};
         int r = 0;
 
         run.fetch = fetch_options(c, s);
+        /* Whoever had nothing good to say a moment ago is not asked first. */
+        run.fetch.first = repository;
+        run.fetch.answered = &run.fetch.first;
         for (size_t i = 0; r >= 0 && i < plan->n_steps; i++) {
                 r = do_step(&run, plan->steps[i], &e);
                 if (r < 0)
@@ -498,7 +502,7 @@ int update_run(const UpdateContext *c, const PlanRequest *request, char **ret_me
                 *ret_message = xstrdup(plan->reason);
                 return 1;
         }
-        r = execute(c, plan, m, s, reterr);
+        r = execute(c, plan, m, s, catalogue->repository, reterr);
         if (r < 0)
                 return r;
         *ret_message = xasprintf("%s is installed and starts with the next restart", plan->offer->description->version);
