@@ -513,6 +513,7 @@ enum {
         OPT_ANCHOR,
         OPT_REPOSITORY,
         OPT_NOW,
+        OPT_STALL,
         OPT_ALL,
         OPT_CANCEL,
         OPT_PERSON
@@ -528,12 +529,13 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                 { "anchor", required_argument, NULL, OPT_ANCHOR },
                 { "repository", required_argument, NULL, OPT_REPOSITORY },
                 { "now", required_argument, NULL, OPT_NOW },
+                { "stall", required_argument, NULL, OPT_STALL }, /* seconds; for tests: all waiting shrinks with it */
                 { "all", no_argument, NULL, OPT_ALL },
                 { "cancel", no_argument, NULL, OPT_CANCEL },
                 { "by-person", no_argument, NULL, OPT_PERSON },
                 {},
         };
-        uint64_t now;
+        uint64_t now, stall;
         int o;
 
         optind = 1;
@@ -566,6 +568,11 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                         if (!parse_u64(optarg, &now) || now > INT64_MAX)
                                 return error_set(reterr, EINVAL, REFUSAL_USAGE, "%s is no time in seconds", optarg);
                         j->context.now = (int64_t) now;
+                        break;
+                case OPT_STALL:
+                        if (!parse_u64(optarg, &stall) || stall < 1 || stall > 3600)
+                                return error_set(reterr, EINVAL, REFUSAL_USAGE, "%s is no number of seconds", optarg);
+                        j->context.stall_seconds = (unsigned) stall;
                         break;
                 case OPT_ALL:
                         j->all = true;

@@ -18,6 +18,9 @@
 #define ETAG_MAX 512
 /* Attempts in a row that bring nothing, over all repositories. */
 #define ATTEMPTS_MAX 5
+#define STALL_SECONDS 30
+/* Less than this is not getting on. */
+#define PROGRESS_MIN ((uint64_t) 64 << 10)
 
 Catalogue *catalogue_free(Catalogue *c) {
         if (!c)
@@ -340,8 +343,17 @@ typedef struct Download {
         const FetchSink *sink;
         uint64_t downloaded, total;
         uint64_t kept;     /* bytes that need not be asked for again, whatever happens */
+        uint64_t furthest; /* of a file as a whole: how far an attempt came */
+        int64_t moved;     /* when one of these grew; monotonic, milliseconds */
         size_t repository; /* index of the one in use */
 } Download;
+
+static int64_t monotonic_msec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 /* "targets/PRODUCT/VERSION/HASH.NAME": consistent snapshots, always. */
 static char *target_url(const Download *d) {
@@ -369,12 +381,26 @@ static int ask_range(Worker *w, uint64_t begin, uint64_t count, Error *reterr) {
         return worker_send(w, 'R', &range, sizeof range, reterr);
 }
 
-/* Runs attempt() until it succeeds, going from repository to repository; progress sets the count back. */
+static unsigned stall_seconds(const Download *d) {
+        return d->options->http.stall_seconds ?: STALL_SECONDS;
+}
+
+/* Before everything begins again at the first repository: longer each time, a tenth of the stall limit to begin with.
+ */
+static void wait_a_little(const Download *d, unsigned failures) {
+        int64_t msec = (int64_t) stall_seconds(d) * 50 << MIN(failures, 4U);
+
+        (void) nanosleep(&(struct timespec){ .tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000 }, NULL);
+}
+
+/* Runs attempt() until it succeeds, going from repository to repository; progress sets the count back. Where attempts
+ * end because servers stall, two are all that there is time for, unless there are repositories still to be asked. */
 static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Error *reterr), void *userdata,
                    Error *reterr) {
         size_t n = strv_length(d->options->repositories);
         unsigned failures = 0;
 
+        d->moved = monotonic_msec();
         for (;;) {
                 uint64_t before = d->kept;
                 _cleanup_error_ Error e = {};
@@ -386,12 +412,13 @@ static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Erro
                 if (e.id == REFUSAL_NO_SPACE || e.id == REFUSAL_CANCELLED || e.id == REFUSAL_PATH_ESCAPE)
                         return error_move(reterr, &e);
                 failures = d->kept > before ? 1 : failures + 1;
-                if (failures >= ATTEMPTS_MAX)
+                if (failures >= ATTEMPTS_MAX ||
+                    (failures >= MAX(n, 2U) && monotonic_msec() - d->moved >= (int64_t) stall_seconds(d) * 2000))
                         return error_move(reterr, &e);
                 log_warning("%s; trying again", e.message);
                 d->repository = (d->repository + 1) % n;
                 if (d->repository == d->options->first % n)
-                        (void) nanosleep(&(struct timespec){ .tv_sec = 1 << MIN(failures, 4U) }, NULL);
+                        wait_a_little(d, failures);
         }
 }
 
@@ -428,6 +455,10 @@ static int pull_whole(Download *d, void *userdata, Error *reterr) {
                 r = d->sink->write(at, message.data, message.size, d->sink->userdata, reterr);
                 at += message.size;
                 d->downloaded += message.size;
+                if (at >= d->furthest + PROGRESS_MIN) {
+                        d->furthest = at;
+                        d->moved = monotonic_msec();
+                }
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
         }
@@ -514,6 +545,7 @@ static int receive_frames(Download *d, Pack *p, Worker *w, size_t begin, size_t 
                 p->done[i] = r >= 0;
                 d->downloaded += p->index->frames[i].packed_size;
                 d->kept += p->index->frames[i].packed_size;
+                d->moved = monotonic_msec();
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
         }
