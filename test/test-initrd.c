@@ -397,6 +397,52 @@ static void options_add_a_shell_and_the_tpm(void **state) {
         assert_null(tree_lookup(t, "/usr/share/doc"));
 }
 
+static char *initrd_text(Tree *t, const char *path) {
+        Node *n = tree_lookup(t, path);
+        char *text;
+
+        if (!n)
+                fail_msg("%s is missing", path);
+        assert_int_equal(tree_read_file(t, n, 1 << 20, &text, NULL, NULL), 0);
+        return text;
+}
+
+/* The parts that only make sense together: who makes the partition, who opens it, and that no other is mounted. */
+static void encrypted_root_partition_brings_all_of_its_parts(void **state) {
+        static const char *const parts[] = {
+                "/usr/lib/sealab/root-key.conf",
+                "/usr/lib/systemd/system/sealab-root-key.service",
+                "/usr/lib/systemd/system/initrd-fs.target.d/50-sealab.conf",
+                "/usr/lib/systemd/system/systemd-repart.service.d/50-sealab.conf",
+                "/usr/lib/systemd/system/systemd-cryptsetup@root.service.d/50-sealab.conf",
+                "/usr/lib/systemd/system/sysroot.mount.d/50-sealab.conf",
+                "/usr/bin/mkdir",
+                "/usr/bin/rm",
+                "/usr/bin/sync",
+        };
+
+        for (int way = 0; way < 3; way++) {
+                _cleanup_(tree_freep) Tree *pool = make_pool(state), *kernel = make_kernel(state), *t = NULL;
+                const InitrdOptions o = { .kernel = kernel,
+                                          .kernel_release = RELEASE,
+                                          .os_release = "ID=x\n",
+                                          .tpm = way == 1,
+                                          .passphrase = way == 2,
+                                          .spool_folder = *state };
+                _cleanup_free_ char *script = NULL;
+
+                assert_int_equal(initrd_collect(&o, pool, &t, NULL), 0);
+                for (size_t k = 0; k < ELEMENTSOF(parts); k++)
+                        if ((tree_lookup(t, parts[k]) != NULL) != (way > 0))
+                                fail_msg("%s in an initrd of kind %d", parts[k], way);
+                if (way == 0)
+                        continue;
+                script = initrd_text(t, "/usr/lib/sealab/make-root");
+                assert_int_equal(strstr(script, "--tpm2-pcrs=7+15") != NULL, way == 1);
+                assert_int_equal(strstr(script, "systemd-ask-password") != NULL, way == 2);
+        }
+}
+
 static void what_is_missing_is_named(void **state) {
         char *const nonsense[] = { (char *) "no_such_module", NULL };
         const struct {
@@ -606,6 +652,7 @@ int main(void) {
                 cmocka_unit_test(compressed_modules_are_stored_plain),
                 cmocka_unit_test(collects_what_the_lists_say),
                 cmocka_unit_test(options_add_a_shell_and_the_tpm),
+                cmocka_unit_test(encrypted_root_partition_brings_all_of_its_parts),
                 cmocka_unit_test(what_is_missing_is_named),
                 cmocka_unit_test(packed_initrd_holds_the_tree),
                 cmocka_unit_test(same_tree_gives_the_same_bytes),

@@ -187,6 +187,8 @@ static void request_digest_depends_on_what_is_asked_for_only(void **state) {
                 { "[Packages]\nInstall=one two\n[Kernel]\nPackage=linux-image-cloud-amd64\n", false },
                 { "[Packages]\nInstall=one two\n[Initrd]\nPackages=three\n", false },
                 { "[Packages]\nInstall=one two\n[Disk]\nRootFormat=btrfs\n", false },
+                { "[Packages]\nInstall=one two\n[Disk]\nRootEncryption=tpm2\n", false },
+                { "[Packages]\nInstall=one two\n[Disk]\nRootEncryption=passphrase\n", true },
         };
         Sha256 first = digest_of(*state, base);
 
@@ -230,6 +232,19 @@ static void built_in_packages_follow_the_release_and_the_root_format(void **stat
         assert_false(list_has(recipe_initrd_packages(bookworm), "systemd-cryptsetup"));
         assert_false(list_has(recipe_initrd_packages(bookworm), "btrfs-progs"));
         assert_true(list_has(recipe_initrd_packages(bookworm), "systemd"));
+}
+
+static void a_sealed_root_partition_needs_the_tpm_libraries(void **state) {
+        _cleanup_(recipe_freep) Recipe *plain = load_text(*state, "[Disk]\nRootFormat=xfs\n"),
+                                       *typed = load_text(*state, "[Disk]\nRootEncryption=passphrase\n"),
+                                       *sealed = load_text(*state, "[Disk]\nRootFormat=xfs\nRootEncryption=tpm2\n");
+
+        assert_string_equal(plain->root_encryption, "none");
+        assert_false(list_has(recipe_initrd_packages(plain), "libtss2-esys-3.0.2-0t64"));
+        assert_false(list_has(recipe_initrd_packages(typed), "libtss2-esys-3.0.2-0t64"));
+        assert_true(list_has(recipe_initrd_packages(sealed), "libtss2-esys-3.0.2-0t64"));
+        assert_true(list_has(recipe_initrd_packages(sealed), "systemd-repart"));
+        assert_true(list_has(recipe_initrd_packages(sealed), "xfsprogs"));
 }
 
 static void dropped_paths_leave_and_copyright_files_stay(void **state) {
@@ -569,6 +584,7 @@ int main(void) {
                 IN_PLACE(request_digest_depends_on_what_is_asked_for_only),
                 IN_PLACE(request_digest_takes_local_packages_by_content_wherever_they_lie),
                 IN_PLACE(built_in_packages_follow_the_release_and_the_root_format),
+                IN_PLACE(a_sealed_root_partition_needs_the_tpm_libraries),
                 IN_PLACE(dropped_paths_leave_and_copyright_files_stay),
                 IN_PLACE(nothing_is_dropped_where_nothing_is_asked_for),
                 cmocka_unit_test(every_drop_group_has_globs_and_a_line_of_help),

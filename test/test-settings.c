@@ -232,6 +232,38 @@ static void root_partition_is_described_unless_the_recipe_does(void **state) {
         assert_gone(own, "/usr/lib/repart.d/50-root.conf");
 }
 
+static void encryption_of_the_root_partition_is_described(void **state) {
+        static const struct {
+                const char *word, *line;
+        } cases[] = { { "none", NULL }, { "tpm2", "key-file+tpm2\n" }, { "passphrase", "key-file\n" } };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(tree_freep) Tree *t = fixture_tree();
+                Recipe recipe = plain_recipe();
+                _cleanup_free_ char *text = NULL;
+                const char *at;
+
+                recipe.root_encryption = OWNED(cases[i].word);
+                apply(t, &recipe);
+                text = tree_text(t, "/usr/lib/repart.d/50-root.conf");
+                at = strstr(text, "\nEncrypt=");
+                assert_int_equal(at != NULL, cases[i].line != NULL);
+                if (at)
+                        assert_true(startswith(at + strlen("\nEncrypt="), cases[i].line));
+        }
+}
+
+/* Otherwise an image would go out whose machines look for an encrypted partition that nobody makes. */
+static void encryption_and_partitions_of_ones_own_are_refused(void **state) {
+        _cleanup_(tree_freep) Tree *t = fixture_tree();
+        _cleanup_error_ Error e = {};
+        Recipe recipe = plain_recipe();
+
+        recipe.root_encryption = OWNED("tpm2");
+        put(t, "/usr/lib/repart.d/10-mine.conf", "[Partition]\n");
+        assert_refused(settings_apply(t, &recipe, "1.0", FIXTURE_TIME, &e), &e, REFUSAL_BAD_VALUE);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(os_release_values_are_replaced_and_added),
@@ -245,6 +277,8 @@ int main(void) {
                 cmocka_unit_test(shadow_has_the_day_of_the_image_and_the_wish_of_the_recipe),
                 cmocka_unit_test(malformed_shadow_is_refused),
                 cmocka_unit_test(root_partition_is_described_unless_the_recipe_does),
+                cmocka_unit_test(encryption_of_the_root_partition_is_described),
+                cmocka_unit_test(encryption_and_partitions_of_ones_own_are_refused),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

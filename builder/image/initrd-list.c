@@ -69,6 +69,9 @@ const InitrdItem initrd_files[] = {
         { "/usr/bin/mkfs.btrfs", "btrfs-progs", INITRD_IF_THERE },
         { "/usr/sbin/mkfs.xfs", "xfsprogs", INITRD_IF_THERE },
         { "/usr/sbin/xfs_repair", "xfsprogs", INITRD_IF_THERE },
+        { "/usr/bin/mkdir", "coreutils", INITRD_ENCRYPTED },
+        { "/usr/bin/rm", "coreutils", INITRD_ENCRYPTED },
+        { "/usr/bin/sync", "coreutils", INITRD_ENCRYPTED },
         /* for whoever sits at the emergency shell */
         { "/usr/sbin/sulogin", "util-linux", INITRD_EMERGENCY },
         { "/usr/bin/cat", "coreutils", INITRD_EMERGENCY },
@@ -219,6 +222,11 @@ static const char etc_folders[] = "d /sysroot/.etc 0700 0 0 -\n"
                                   "d /sysroot/.etc/work 0700 0 0 -\n"
                                   "d /sysroot/etc 0755 0 0 -\n";
 
+/* systemd-repart may make the root partition anew (factory reset), long after the first boot: nothing may have it open
+ * by then. systemd itself only orders both before initrd-root-fs.target, and would make a file system over a mounted
+ * one. */
+static const char after_repart[] = "[Unit]\nAfter=systemd-repart.service\n";
+
 /* Restarting lets the boot loader count the attempt and fall back; a prompt on an unattended machine would not. */
 static const char restart_instead[] =
         "[Unit]\n"
@@ -237,10 +245,114 @@ static const char restart_instead[] =
         "StandardError=tty\n"
         "TTYPath=/dev/console\n";
 
+/* ---- an encrypted root partition ---- */
+
+/* Asked of repart itself, which knows what it would do. A factory reset it does not tell beforehand. A key is handed
+ * over in any case: without one repart would take the empty key if it made a partition after all. */
+#define MAKE_ROOT_BEGIN                                                                                                \
+        "set -eu\n"                                                                                                    \
+        "umask 077\n"                                                                                                  \
+        "mkdir -p /run/sealab\n"                                                                                       \
+        "read -r key </proc/sys/kernel/random/uuid\n"                                                                  \
+        "plan=$(systemd-repart --dry-run=yes --json=short)\n"                                                          \
+        "read -r line </proc/cmdline\n"                                                                                \
+        "new=\n"                                                                                                       \
+        "case $plan in *'\"activity\":\"create\"'*) new=1;; esac\n"                                                    \
+        "case $line in *systemd.factory_reset*) new=1;; esac\n"                                                        \
+        "[ ! -e /sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67 ] || new=1\n"
+
+/* The file stays where a partition was made with it; sealab-root-key.service takes it from there. */
+#define MAKE_ROOT_END(options)                                                                                         \
+        "printf %s \"$key\" >/run/sealab/root-key\n"                                                                   \
+        "status=0\n"                                                                                                   \
+        "systemd-repart --dry-run=no --key-file=/run/sealab/root-key" options " || status=$?\n"                        \
+        "[ -n \"$new\" ] && [ $status = 0 ] || rm /run/sealab/root-key\n"                                              \
+        "exit $status\n"
+
+/* PCR 7 is the state of Secure Boot. PCR 15 is empty until a root partition is opened, whose key is measured into it:
+ * somebody's own root partition under this system does not get at the key of the machine's. */
+static const char make_root_sealed[] = MAKE_ROOT_BEGIN MAKE_ROOT_END(" --tpm2-pcrs=7+15");
+
+static const char make_root_with_passphrase[] =
+        MAKE_ROOT_BEGIN "ask() { systemd-ask-password --timeout=0 --id=sealab-root \"$@\"; }\n"
+                        "given=${CREDENTIALS_DIRECTORY:-/nowhere}/cryptsetup.passphrase\n"
+                        "question='Choose a passphrase for the disk of this machine:'\n"
+                        "while [ -n \"$new\" ]; do\n"
+                        "  key=$(ask --credential=cryptsetup.passphrase --keyname=cryptsetup \"$question\")\n"
+                        "  [ ! -e \"$given\" ] || break\n"
+                        "  again=$(ask 'The same passphrase again:')\n"
+                        "  [ -z \"$key\" ] || [ \"$key\" != \"$again\" ] || break\n"
+                        "  question='These were not the same, or empty. Choose a passphrase for the disk:'\n"
+                        "done\n" MAKE_ROOT_END("");
+
+static const char repart_dropin[] = "[Unit]\n"
+                                    "OnFailure=emergency.target\n"
+                                    "OnFailureJobMode=replace-irreversibly\n"
+                                    "\n"
+                                    "[Service]\n"
+                                    "ImportCredential=cryptsetup.passphrase\n"
+                                    "KeyringMode=shared\n"
+                                    "ExecStart=\n"
+                                    "ExecStart=sh /usr/lib/sealab/make-root\n";
+
+/* Grown first, then opened: at its full size. */
+static const char cryptsetup_dropin[] = "[Unit]\n"
+                                        "After=systemd-repart.service\n";
+
+/* gpt-auto would mount a root partition that is not encrypted just as well. */
+static const char sysroot_dropin[] = "[Mount]\n"
+                                     "What=/dev/mapper/root\n";
+
+/* Who chooses a passphrase may take the time. What fails meanwhile says so by itself. */
+static const char device_dropin[] = "[Unit]\n"
+                                    "JobRunningTimeoutSec=infinity\n";
+
+static const char root_key_service[] = "[Unit]\n"
+                                       "Description=Recovery key of the new root partition\n"
+                                       "DefaultDependencies=no\n"
+                                       "ConditionPathExists=/run/sealab/root-key\n"
+                                       "RequiresMountsFor=/sysroot\n"
+                                       "After=sysroot.mount systemd-volatile-root.service\n"
+                                       "Before=sealab-etc-folders.service initrd-fs.target shutdown.target\n"
+                                       "Conflicts=shutdown.target\n"
+                                       "OnFailure=emergency.target\n"
+                                       "OnFailureJobMode=replace-irreversibly\n"
+                                       "\n"
+                                       "[Service]\n"
+                                       "Type=oneshot\n"
+                                       "RemainAfterExit=yes\n"
+                                       "ExecStart=systemd-tmpfiles --create /usr/lib/sealab/root-key.conf\n"
+                                       "ExecStart=sync\n"
+                                       "ExecStart=rm /run/sealab/root-key\n";
+
+/* Only who is root on the running machine can read it, and may then read everything anyway. */
+static const char root_key_sealed[] = "d /sysroot/var 0755 0 0 -\n"
+                                      "d /sysroot/var/lib 0755 0 0 -\n"
+                                      "d /sysroot/var/lib/sealab 0755 0 0 -\n"
+                                      "C /sysroot/var/lib/sealab/recovery-key 0600 0 0 - /run/sealab/root-key\n";
+
+static const char root_key_known[] = "# Its owner knows the passphrase.\n";
+
+#define UNITS "/usr/lib/systemd/system/"
+
 const InitrdText initrd_texts[] = {
+        { "/usr/lib/sealab/make-root", make_root_sealed, INITRD_TPM, false },
+        { "/usr/lib/sealab/make-root", make_root_with_passphrase, INITRD_PASSPHRASE, false },
+        { "/usr/lib/sealab/root-key.conf", root_key_sealed, INITRD_TPM, false },
+        { "/usr/lib/sealab/root-key.conf", root_key_known, INITRD_PASSPHRASE, false },
+        { UNITS "systemd-repart.service.d/50-sealab.conf", repart_dropin, INITRD_ENCRYPTED, false },
+        { UNITS "systemd-cryptsetup@root.service.d/50-sealab.conf", cryptsetup_dropin, INITRD_ENCRYPTED, false },
+        { UNITS "sysroot.mount.d/50-sealab.conf", sysroot_dropin, INITRD_ENCRYPTED, false },
+        { UNITS "dev-gpt\\x2dauto\\x2droot.device.d/50-sealab.conf", device_dropin, INITRD_PASSPHRASE, false },
+        { UNITS "dev-mapper-root.device.d/50-sealab.conf", device_dropin, INITRD_PASSPHRASE, false },
+        { UNITS "sealab-root-key.service", root_key_service, INITRD_ENCRYPTED, false },
+        { UNITS "initrd-fs.target.d/50-sealab.conf", "[Unit]\nRequires=sealab-root-key.service\n", INITRD_ENCRYPTED,
+          false },
         { "/usr/lib/systemd/system/sysroot-etc.mount", etc_mount, INITRD_ALWAYS, false },
         { "/usr/lib/systemd/system/sealab-etc-folders.service", etc_folders_service, INITRD_ALWAYS, false },
         { "/usr/lib/sealab/etc-folders.conf", etc_folders, INITRD_ALWAYS, false },
+        { "/usr/lib/systemd/system/sysroot.mount.d/50-repart.conf", after_repart, INITRD_ALWAYS, false },
+        { "/usr/lib/systemd/system/systemd-fsck-root.service.d/50-repart.conf", after_repart, INITRD_ALWAYS, false },
         { "/usr/lib/systemd/system/emergency.service.d/50-restart.conf", restart_instead, INITRD_EMERGENCY, true },
         { "/usr/lib/systemd/system/emergency.service.d/50-no-password.conf",
           "[Service]\nEnvironment=SYSTEMD_SULOGIN_FORCE=1\n", INITRD_EMERGENCY, false },

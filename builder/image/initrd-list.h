@@ -6,10 +6,12 @@
 #include <stdbool.h>
 
 typedef enum InitrdWhen {
-        INITRD_ALWAYS,    /* must be in the pool */
-        INITRD_IF_THERE,  /* differs between releases, or belongs to a file system that the recipe may not use */
-        INITRD_TPM,       /* with InitrdOptions.tpm */
-        INITRD_EMERGENCY, /* with InitrdOptions.emergency_shell */
+        INITRD_ALWAYS,     /* must be in the pool */
+        INITRD_IF_THERE,   /* differs between releases, or belongs to a file system that the recipe may not use */
+        INITRD_TPM,        /* with InitrdOptions.tpm */
+        INITRD_PASSPHRASE, /* with InitrdOptions.passphrase */
+        INITRD_ENCRYPTED,  /* with either */
+        INITRD_EMERGENCY,  /* with InitrdOptions.emergency_shell */
 } InitrdWhen;
 
 typedef struct InitrdItem {

@@ -58,7 +58,9 @@ static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, E
                                   .group = group,
                                   .modules = c->recipe->initrd_modules,
                                   .packages = c->recipe->initrd_packages,
-                                  .root_format = c->recipe->root_format };
+                                  .root_format = c->recipe->root_format,
+                                  .tpm = streq_ptr(c->recipe->root_encryption, "tpm2"),
+                                  .passphrase = streq_ptr(c->recipe->root_encryption, "passphrase") };
         r = initrd_collect(&o, pool, &initrd, reterr);
         if (r >= 0)
                 r = settle_depmod(&settle, initrd, kernel, reterr);

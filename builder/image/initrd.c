@@ -39,7 +39,18 @@ static int add_merge_links(Tree *t, Error *reterr) {
 }
 
 static bool is_wanted(const Collector *c, InitrdWhen when) {
-        return when == INITRD_TPM ? c->o->tpm : when == INITRD_EMERGENCY ? c->o->emergency_shell : true;
+        switch (when) {
+        case INITRD_TPM:
+                return c->o->tpm;
+        case INITRD_PASSPHRASE:
+                return c->o->passphrase;
+        case INITRD_ENCRYPTED:
+                return c->o->tpm || c->o->passphrase;
+        case INITRD_EMERGENCY:
+                return c->o->emergency_shell;
+        default:
+                return true;
+        }
 }
 
 static int missing(Collector *c, const InitrdItem *i) {

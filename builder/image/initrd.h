@@ -24,7 +24,9 @@ typedef struct InitrdOptions {
         char *const *modules;    /* beyond the built-in list: names or globs, as in the recipe's InitrdModules= */
         char *const *packages;   /* of these packages everything goes in, except documentation */
         const char *spool_folder;
-        bool tpm;             /* root keys sealed to the TPM; needs libtss2 in the pool */
+        /* The root partition must be encrypted; no other one is mounted. At most one of the two. */
+        bool tpm;             /* its key is sealed to the TPM; needs libtss2 in the pool */
+        bool passphrase;      /* somebody types it */
         bool emergency_shell; /* a root shell on the console if something fails. Without: the reason is shown, then the
                                  machine restarts, so that the boot loader can fall back to the other version */
 } InitrdOptions;

@@ -14,6 +14,7 @@ static const char *const architectures[] = { "amd64", "arm64", NULL };
 static const char *const components[] = { "main", "contrib", "non-free", "non-free-firmware", NULL };
 static const char *const root_passwords[] = { "locked", "empty", NULL };
 static const char *const root_formats[] = { "ext4", "btrfs", "xfs", NULL };
+static const char *const root_encryptions[] = { "none", "tpm2", "passphrase", NULL };
 static const char *const unit_types[] = { ".service",   ".socket", ".target", ".timer",  ".path",  ".mount",
                                           ".automount", ".swap",   ".slice",  ".device", ".scope", NULL };
 /* Names that move from one release to the next by themselves. */
@@ -332,6 +333,10 @@ char *check_cluster(const char *value, char **ret_suggestion) {
 
 char *check_root_format(const char *value, char **ret_suggestion) {
         return check_choice(value, root_formats, "a format for the root partition", ret_suggestion);
+}
+
+char *check_root_encryption(const char *value, char **ret_suggestion) {
+        return check_choice(value, root_encryptions, "a way to encrypt the root partition", ret_suggestion);
 }
 
 char *check_url(const char *value, char **ret_suggestion) {

@@ -28,6 +28,7 @@ char *check_initrd_module(const char *value, char **ret_suggestion);
 char *check_command_line(const char *value, char **ret_suggestion);
 char *check_cluster(const char *value, char **ret_suggestion);
 char *check_root_format(const char *value, char **ret_suggestion);
+char *check_root_encryption(const char *value, char **ret_suggestion);
 char *check_url(const char *value, char **ret_suggestion);
 char *check_sysupdate_source(const char *value, char **ret_suggestion);
 char *check_channel(const char *value, char **ret_suggestion);

@@ -112,6 +112,17 @@ static void check_sysupdate(const Recipe *r, const char *where, ConfDiagnostics 
                 conf_diagnose(d, o ? o->file : where, o ? o->line : 0, 0, hint, "%s= needs %s=", key, missing);
 }
 
+/* Neither the initrd's parts nor repart's were there before. */
+static void check_encryption(const Recipe *r, const char *where, ConfDiagnostics *d) {
+        const struct RecipeOrigin *o = find_origin(r, "Disk", "RootEncryption", NULL);
+        _cleanup_free_ char *codename = recipe_codename(r);
+
+        if (!r->root_encryption || streq(r->root_encryption, "none") || !streq(codename, "bookworm"))
+                return;
+        conf_diagnose(d, o ? o->file : where, o ? o->line : 0, 0, "use Suites=trixie, or RootEncryption=none",
+                      "RootEncryption=%s needs systemd 257; bookworm has 252", r->root_encryption);
+}
+
 /* The id is unknown only where its own problem has been reported. */
 static void apply_computed_defaults(Recipe *r) {
         _cleanup_free_ char *kernel = xasprintf("linux-image-%s", r->architecture);
@@ -134,4 +145,5 @@ void recipe_finish(Recipe *r, const char *where, ConfDiagnostics *d) {
         check_components(r, where, d);
         check_command_line_size(r, where, d);
         check_sysupdate(r, where, d);
+        check_encryption(r, where, d);
 }

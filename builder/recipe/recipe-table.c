@@ -85,6 +85,8 @@ const RecipeKey recipe_keys[] = {
           .help = "room for the root partition" },
         { "Disk", "RootFormat", RECIPE_TEXT, FIELD(root_format), check_root_format, .fallback = "ext4",
           .help = "ext4, btrfs or xfs" },
+        { "Disk", "RootEncryption", RECIPE_TEXT, FIELD(root_encryption), check_root_encryption, .fallback = "none",
+          .help = "none; tpm2 or passphrase: what opens the root partition" },
 
         { "Update", "Url", RECIPE_TEXT, FIELD(update_url), check_url, .help = "where the image looks for updates" },
         { "Update", "Channel", RECIPE_TEXT, FIELD(update_channel), check_channel, .fallback = "stable",

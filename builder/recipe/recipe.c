@@ -8,6 +8,9 @@
 /* systemd's parts for partitions and for dm-verity became packages of their own in Debian 13. */
 #define INITRD_BASE "systemd", "udev", "kmod", "dmsetup", "mount", "util-linux", "coreutils", "dash", "e2fsprogs"
 #define INITRD_SPLIT INITRD_BASE, "systemd-cryptsetup", "systemd-repart"
+/* What systemd opens by name where a TPM keeps the key. */
+#define INITRD_SEALED                                                                                                  \
+        INITRD_SPLIT, "libtss2-esys-3.0.2-0t64", "libtss2-mu-4.0.1-0t64", "libtss2-rc0t64", "libtss2-tcti-device0t64"
 #define TOOLS_BASE "systemd", "udev", "kmod", "libc-bin", "systemd-boot-efi"
 
 /* Enough to refuse a package that could not be one; the resolver copies it into the store anyway. */
@@ -16,14 +19,17 @@
 static const char *const tools_packages[] = { TOOLS_BASE, NULL };
 static const char *const tools_packages_split[] = { TOOLS_BASE, "systemd-repart", NULL };
 
-/* By release (before or since the split) and RootFormat=: the root partition is made at the first boot. */
+/* The root partition is made at the first boot: by RootFormat=, and by release (before or since the split) and
+ * RootEncryption=tpm2, which no release before the split can do. */
+typedef enum InitrdSet { INITRD_SET_WHOLE, INITRD_SET_SPLIT, INITRD_SET_SEALED, _INITRD_SET_MAX } InitrdSet;
 static const struct {
         const char *root_format;
-        const char *packages[2][16];
+        const char *packages[_INITRD_SET_MAX][20];
 } initrd_packages[] = {
-        { "ext4", { { INITRD_BASE }, { INITRD_SPLIT } } },
-        { "btrfs", { { INITRD_BASE, "btrfs-progs" }, { INITRD_SPLIT, "btrfs-progs" } } },
-        { "xfs", { { INITRD_BASE, "xfsprogs" }, { INITRD_SPLIT, "xfsprogs" } } },
+        { "ext4", { { INITRD_BASE }, { INITRD_SPLIT }, { INITRD_SEALED } } },
+        { "btrfs",
+          { { INITRD_BASE, "btrfs-progs" }, { INITRD_SPLIT, "btrfs-progs" }, { INITRD_SEALED, "btrfs-progs" } } },
+        { "xfs", { { INITRD_BASE, "xfsprogs" }, { INITRD_SPLIT, "xfsprogs" }, { INITRD_SEALED, "xfsprogs" } } },
 };
 
 static void name_values_free(NameValue *l, size_t n) {
@@ -61,7 +67,8 @@ Recipe *recipe_free(Recipe *r) {
                                 r->architecture,   r->hostname,      r->locale,           r->keymap,
                                 r->timezone,       r->root_password, r->keyring,          r->default_target,
                                 r->kernel_package, r->command_line,  r->root_format,      r->update_url,
-                                r->update_channel, r->key_folder,    r->sysupdate_source, r->sysupdate_keyring };
+                                r->update_channel, r->key_folder,    r->sysupdate_source, r->sysupdate_keyring,
+                                r->root_encryption };
         char **const lists[] = { r->folders,  r->suites,     r->components, r->mirrors,        r->install,
                                  r->remove,   r->local_debs, r->files,      r->drop,           r->keep_locales,
                                  r->sysusers, r->tmpfiles,   r->presets,    r->repart,         r->enable,
@@ -95,10 +102,14 @@ const char *const *recipe_tools_packages(const Recipe *r) {
 }
 
 const char *const *recipe_initrd_packages(const Recipe *r) {
+        InitrdSet set = streq_ptr(r->root_encryption, "tpm2") ? INITRD_SET_SEALED
+                        : is_split(r)                         ? INITRD_SET_SPLIT
+                                                              : INITRD_SET_WHOLE;
+
         for (size_t i = 0; i < ELEMENTSOF(initrd_packages); i++)
                 if (streq_ptr(r->root_format, initrd_packages[i].root_format))
-                        return initrd_packages[i].packages[is_split(r)];
-        return initrd_packages[0].packages[is_split(r)];
+                        return initrd_packages[i].packages[set];
+        return initrd_packages[0].packages[set];
 }
 
 /* A name in front of each list, and its length: no two recipes may run into the same bytes. */

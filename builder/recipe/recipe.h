@@ -98,6 +98,7 @@ typedef struct Recipe {
         uint64_t usr_size;      /* UsrSize=: one slot; 0: twice the first image, rounded up to 64M */
         uint64_t root_size_min; /* RootMinSize=512M: room that the disk image reserves for the root partition */
         char *root_format;      /* RootFormat=ext4 (ext4, btrfs, xfs) */
+        char *root_encryption;  /* RootEncryption=none (none, tpm2, passphrase) */
 
         /* [Update] */
         char *update_url;     /* Url= */

@@ -245,18 +245,35 @@ static int apply_default_target(Tree *t, const Recipe *recipe, int64_t epoch, Er
                                 &(NodeAttributes){ .mode = 0777, .mtime = epoch }, target, NULL, reterr);
 }
 
+/* What repart.d(5) calls it. A key in a file opens what the TPM opens, too: the first boot makes one at random and
+ * leaves it on the encrypted file system (initrd-list.c). */
+static const char *encrypt_line(const Recipe *recipe) {
+        if (streq_ptr(recipe->root_encryption, "tpm2"))
+                return "Encrypt=key-file+tpm2\n";
+        return streq_ptr(recipe->root_encryption, "passphrase") ? "Encrypt=key-file\n" : "";
+}
+
 /* repart.d(5): the root partition is the machine's own, made at its first boot behind the slots and grown when the disk
  * does. Only this one is described, so that repart neither adds slots nor touches them. */
 static int apply_repart(Tree *t, const Recipe *recipe, int64_t epoch, Error *reterr) {
         Node *folder = tree_lookup(t, "/usr/lib/repart.d");
+        const char *encrypt = encrypt_line(recipe);
         _cleanup_free_ char *text = NULL;
 
-        for (size_t i = 0; folder && i < folder->n_children; i++)
-                if (endswith(folder->children[i]->name, ".conf"))
+        for (size_t i = 0; folder && i < folder->n_children; i++) {
+                if (!endswith(folder->children[i]->name, ".conf"))
+                        continue;
+                if (!*encrypt)
                         return 0; /* the recipe describes the partitions itself */
+                error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,
+                          "RootEncryption=%s and /usr/lib/repart.d/%s both describe the root partition",
+                          recipe->root_encryption, folder->children[i]->name);
+                return error_hint(reterr, "Leave out one of them.");
+        }
         text = xasprintf("# Made from [Disk] of the recipe.\n"
-                         "[Partition]\nType=root\nLabel=root\nFormat=%s\nSizeMinBytes=%" PRIu64 "\nFactoryReset=yes\n",
-                         recipe->root_format, recipe->root_size_min);
+                         "[Partition]\nType=root\nLabel=root\nFormat=%s\n%sSizeMinBytes=%" PRIu64
+                         "\nFactoryReset=yes\n",
+                         recipe->root_format, encrypt, recipe->root_size_min);
         return put(t, "/usr/lib/repart.d/50-root.conf", epoch, text, reterr);
 }
 
