@@ -460,6 +460,7 @@ static const OptionSpec boot_options[] = {
           &arg.vm.ssh },
         { "secure-boot", 0, OPTION_FLAG, NULL, "firmware accepts only what our keys signed", &arg.vm.secure_boot },
         KEYS("keys to enrol for --secure-boot (default: keys/dev)"),
+        { "tpm", 0, OPTION_FLAG, NULL, "with a TPM in software; --state keeps what it knows", &arg.vm.tpm },
         { "bus", 0, OPTION_STRING, "BUS", "how the disk is attached: virtio, usb, nvme, ahci", &arg.vm.bus },
         { "disk-size", 0, OPTION_STRING, "SIZE", "enlarge the machine's copy of the disk (8G)", &arg.vm.disk_size },
         { "state", 0, OPTION_STRING, "DIR", "keep the machine here from boot to boot", &arg.vm.state },

@@ -72,6 +72,7 @@ int vm_verb(const char *release, char *const *command, const VmVerbOptions *o, E
         const FirmwareKeys firmware_keys = { .platform = pk, .exchange = kek, .database = db };
         _cleanup_vm_result_ VmResult result = {};
         VmOptions vm = { .keys = o->secure_boot ? &firmware_keys : NULL,
+                         .tpm = o->tpm,
                          .network = o->network,
                          .console = o->console,
                          .ssh = o->ssh,

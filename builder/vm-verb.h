@@ -4,7 +4,7 @@
 #include "error.h"
 
 typedef struct VmVerbOptions {
-        bool console, ssh, secure_boot, network, json, quiet;
+        bool console, ssh, secure_boot, tpm, network, json, quiet;
         const char *keys, *bus, *disk_size, *state, *memory, *log;
         uint64_t timeout;
 } VmVerbOptions;

@@ -14,15 +14,18 @@
 #include "json.h"
 #include "machine.h"
 #include "process.h"
+#include "tpm.h"
 
 #define QEMU "qemu-system-x86_64"
 #define QEMU_LOG "qemu.log"
+/* Where QEMU finds the channel to the TPM. */
+#define TPM_FD 3
 #define CONTROL_LINE_MAX ((size_t) 1 << 20)
 #define KVM_PROBE_USEC (UINT64_C(10) * 1000000)
 #define MEBIBYTE (UINT64_C(1) << 20)
 
 struct Machine {
-        pid_t pid;
+        pid_t pid, tpm_pid;
         int folder_fd;
         int control_fd; /* QMP; -EBADF for an interactive one */
         int signal_fd;
@@ -96,6 +99,15 @@ static void add_network(char ***argv, const MachineOptions *o) {
         strv_extend(argv, "virtio-net-pci,netdev=net,romfile=");
 }
 
+static void add_tpm(char ***argv) {
+        strv_extend(argv, "-chardev");
+        strv_extendf(argv, "socket,id=tpm,fd=%d", TPM_FD);
+        strv_extend(argv, "-tpmdev");
+        strv_extend(argv, "emulator,id=tpm0,chardev=tpm");
+        strv_extend(argv, "-device");
+        strv_extend(argv, "tpm-crb,tpmdev=tpm0");
+}
+
 static char **make_command(const MachineOptions *o) {
         _cleanup_free_ char *code = quote_option(o->secure_boot ? o->firmware->secure_code : o->firmware->code);
         static const char *const fixed[] = { "-nodefaults", "-no-user-config", "-device",    "VGA",
@@ -139,6 +151,8 @@ static char **make_command(const MachineOptions *o) {
         if (o->disk)
                 add_disk(&argv, o);
         add_network(&argv, o);
+        if (o->tpm)
+                add_tpm(&argv);
         for (size_t i = 0; i < o->n_smbios; i++) {
                 strv_extend(&argv, "-smbios");
                 strv_extendf(&argv, "type=11,path=smbios-%zu", i);
@@ -148,7 +162,7 @@ static char **make_command(const MachineOptions *o) {
         return argv;
 }
 
-_noreturn_ static void run_qemu(const Machine *m, char *const *argv, int control, int log, pid_t parent) {
+_noreturn_ static void run_qemu(const Machine *m, char *const *argv, int control, int log, int tpm, pid_t parent) {
         sigset_t none;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -161,6 +175,8 @@ _noreturn_ static void run_qemu(const Machine *m, char *const *argv, int control
         if (control >= 0 && (dup2(control, STDIN_FILENO) < 0 || dup2(control, STDOUT_FILENO) < 0))
                 _exit(127);
         if (log >= 0 && dup2(log, STDERR_FILENO) < 0)
+                _exit(127);
+        if (tpm >= 0 && tpm_pass_channel(tpm, TPM_FD) < 0)
                 _exit(127);
         execvp(argv[0], argv);
         dprintf(STDERR_FILENO, "cannot run %s: %m\n", argv[0]);
@@ -190,24 +206,24 @@ static void send_control(Machine *m, const char *command) {
                 (void) send(m->control_fd, line, strlen(line), MSG_NOSIGNAL);
 }
 
-static int look_for_qemu(Error *reterr) {
+static int look_for(const char *program, const char *hint, Error *reterr) {
         _cleanup_strv_free_ char **folders = strv_split(getenv("PATH") ?: "", ":");
 
         STRV_FOREACH (folder, folders) {
-                _cleanup_free_ char *path = path_join(*folder, QEMU);
+                _cleanup_free_ char *path = path_join(*folder, program);
 
                 if (access(path, X_OK) >= 0)
                         return 0;
         }
-        error_set(reterr, ENOENT, REFUSAL_MACHINE, QEMU " is not installed");
-        return error_hint(reterr, "apt-get install qemu-system-x86 ovmf");
+        error_set(reterr, ENOENT, REFUSAL_MACHINE, "%s is not installed", program);
+        return error_hint(reterr, "%s", hint);
 }
 
 static int start_process(Machine *m, const MachineOptions *o, Error *reterr) {
         _cleanup_strv_free_ char **argv = make_command(o);
-        _cleanup_close_ int ours = -EBADF, theirs = -EBADF, log = -EBADF;
+        _cleanup_close_ int ours = -EBADF, theirs = -EBADF, log = -EBADF, tpm = -EBADF;
         pid_t parent = getpid();
-        int pair[2];
+        int pair[2], r;
 
         if (!o->interactive) {
                 if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -217,6 +233,11 @@ static int start_process(Machine *m, const MachineOptions *o, Error *reterr) {
                 if (log < 0)
                         return error_errno(reterr, errno, "cannot create %s/" QEMU_LOG, o->folder);
         }
+        if (o->tpm) {
+                r = tpm_start(m->folder_fd, MACHINE_TPM, &m->tpm_pid, &tpm, reterr);
+                if (r < 0)
+                        return r;
+        }
         fflush(NULL);
         m->pid = fork();
         if (m->pid < 0) {
@@ -224,7 +245,7 @@ static int start_process(Machine *m, const MachineOptions *o, Error *reterr) {
                 return error_errno(reterr, errno, "cannot start " QEMU);
         }
         if (m->pid == 0)
-                run_qemu(m, argv, theirs, log, parent);
+                run_qemu(m, argv, theirs, log, tpm, parent);
         m->control_fd = TAKE_FD(ours);
         send_control(m, "qmp_capabilities");
         return 0;
@@ -235,7 +256,9 @@ int machine_start(const MachineOptions *o, Machine **ret, Error *reterr) {
         int r;
 
         m->control_fd = m->signal_fd = m->folder_fd = -EBADF;
-        r = look_for_qemu(reterr);
+        r = look_for(QEMU, "apt-get install qemu-system-x86 ovmf", reterr);
+        if (r >= 0 && o->tpm)
+                r = look_for(TPM_PROGRAM, "apt-get install " TPM_PROGRAM, reterr);
         if (r < 0)
                 return r;
         m->folder_fd = open(o->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -258,6 +281,8 @@ Machine *machine_free(Machine *m) {
                 while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
                         ;
         }
+        if (m->tpm_pid > 0)
+                tpm_stop(m->tpm_pid);
         if (m->signal_fd >= 0)
                 (void) sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
         safe_close(m->signal_fd);

@@ -6,6 +6,7 @@
  *
  *     disk.raw  variables.fd  smbios-N       made by the caller
  *     console.log  report.log  qemu.log      written by QEMU
+ *     tpm/  tpm.log                          what the TPM keeps, its complaints
  */
 
 #include "firmware.h"
@@ -25,12 +26,15 @@ bool machine_bus_from_name(const char *name, MachineBus *ret);
 #define MACHINE_CONSOLE_LOG "console.log"
 #define MACHINE_REPORT_LOG "report.log"
 
+#define MACHINE_TPM "tpm"
+
 typedef struct MachineOptions {
         const char *folder;
         const Firmware *firmware;
         bool secure_boot; /* firmware->secure_code, which must be there */
         bool kvm;
         bool disk;       /* false: firmware only */
+        bool tpm;        /* a TPM 2.0 in software (swtpm); made if the folder has none */
         bool disposable; /* the disk is a copy that nobody needs after a crash of the host */
         MachineBus bus;
         uint64_t memory; /* bytes */
@@ -44,7 +48,7 @@ typedef struct MachineOptions {
 
 typedef struct Machine Machine;
 
-/* REFUSAL_MACHINE with what to install if QEMU is not there. */
+/* REFUSAL_MACHINE with what to install if QEMU or swtpm is not there. */
 int machine_start(const MachineOptions *o, Machine **ret, Error *reterr);
 /* Kills it if it still runs. */
 Machine *machine_free(Machine *m);

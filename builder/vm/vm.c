@@ -309,6 +309,7 @@ static void fill_machine_options(MachineOptions *ret, const VmOptions *o, const 
                 .secure_boot = o->keys,
                 .kvm = accelerator == VM_ACCELERATOR_KVM,
                 .disk = true,
+                .tpm = o->tpm,
                 .disposable = f->temporary,
                 .bus = o->bus,
                 .memory = o->memory ?: VM_MEMORY_DEFAULT,

@@ -22,6 +22,7 @@ typedef struct VmOptions {
         unsigned cpus;            /* 0: two at most */
         unsigned timeout_seconds; /* 0: VM_TIMEOUT_DEFAULT_SECONDS */
         const FirmwareKeys *keys; /* Secure Boot with these; NULL: off */
+        bool tpm;                 /* a TPM in software; with state_folder it remembers */
         bool network;             /* may reach the world */
         bool console;             /* interactive: the console with a root shell is ours, no report */
         bool ssh;                 /* once it is up, an ssh session as root */
