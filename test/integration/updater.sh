@@ -66,8 +66,10 @@ job() {
         return $status
 }
 last() { json "$SCRATCH/last" "$1"; }
-# done_with RESULT KIND ARGUMENT...: succeeds with that result, "done" or "nothing".
-done_with() {
+# succeeds KIND ARGUMENT...; finds_nothing KIND ARGUMENT...: the job ends well, and had something or nothing to do.
+succeeds() { ends_with 'done' "$@"; }
+finds_nothing() { ends_with nothing "$@"; }
+ends_with() {
         local wanted=$1
         shift
         job "$@" || fail "job $*: $(cat "$SCRATCH/last" "$SCRATCH/errors")"
@@ -99,13 +101,13 @@ slot() { dd "if=$M/disk" bs=1M skip=$(($1 * 6 + 2)) count=6 status=none | sha256
 checking_changes_nothing() {
         fresh
         sha256sum "$M/disk" "$M"/esp/EFI/Linux/* >"$SCRATCH/before"
-        done_with done check
+        succeeds check
         assert_equal "$(last 'd["data"]["outcome"] + " " + d["data"]["to"]')" "update 2" "the plan"
         sha256sum -c --quiet "$SCRATCH/before"
-        done_with done status
+        succeeds status
         assert_equal "$(last 'd["data"]["state"]["available"]')" 2 "what is available"
         # Asking again costs a few bytes of metadata.
-        done_with done check
+        succeeds check
         [ "$(last 'd["data"]["pollBytes"]')" -lt 4096 ] || fail "$(last 'd["data"]["pollBytes"]') bytes"
 }
 
@@ -116,18 +118,18 @@ an_update_is_in_the_other_slot_byte_for_byte() {
         touch "$M/root/etc/.updated"
         mkdir -p "$M/root/var"
         touch "$M/root/var/.updated"
-        done_with done update
+        succeeds update
         holds 1
         holds 2
         assert_equal "$(slot 0)" "$before" "the running slot"
         assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
         [ ! -e "$M/root/etc/.updated" ] && [ ! -e "$M/root/var/.updated" ] || fail "stamps are left"
-        done_with done status
+        succeeds status
         assert_equal "$(last 'd["data"]["restartNeeded"]')" true restartNeeded
-        done_with nothing update
-        done_with done history
+        finds_nothing update
+        succeeds history
         assert_equal "$(last '[(x["action"], x["from"], x["to"], x["result"]) for x in d["data"]] == [("update", "1", "2", "done")]')" true history
-        done_with done verify --all
+        succeeds verify --all
         assert_equal "$(last '[(x["version"], x["good"]) for x in d["data"]] == [("1", True), ("2", True)]')" true verification
 }
 
@@ -136,29 +138,29 @@ tries() { mv "$M/esp/EFI/Linux/desk_$1+$2.efi" "$M/esp/EFI/Linux/desk_$1+$3.efi"
 
 updates_go_back_and_forth_between_the_slots() {
         fresh
-        done_with done update
+        succeeds update
         tries 2 3-0 2-1
         runs 2
         # On trial: nothing is judged, and the slot to fall back to stays.
-        done_with nothing settle
+        finds_nothing settle
         rm -rf "$W/served"
         cp -a "$W/repo-3" "$W/served"
         job_refused machine update
         holds 1
         bless 2 2-1
-        done_with done settle
-        done_with nothing settle
-        done_with done status
+        succeeds settle
+        finds_nothing settle
+        succeeds status
         assert_equal "$(last 'd["data"]["state"]["epoch"]')" 5 "the floor"
-        done_with done update
+        succeeds update
         holds 3
         holds 2
         assert_equal "$(entries)" "desk_2.efi desk_3+3-0.efi " entries
         tries 3 3-0 2-1
         bless 3 2-1
         runs 3
-        done_with done settle
-        done_with done history
+        succeeds settle
+        succeeds history
         assert_equal "$(last '[x["result"] for x in d["data"]]')" '["done", "blessed", "done", "blessed"]' history
         # Below the floor now.
         job_refused rollback update 2
@@ -167,29 +169,29 @@ updates_go_back_and_forth_between_the_slots() {
 # $1: whether sealab-settle.service ran.
 fall_back() {
         fresh
-        done_with done update
+        succeeds update
         tries 2 3-0 0-3
         if [ "$1" = settled ]; then
-                done_with done settle
+                succeeds settle
                 [[ $(last 'd["message"]') = *"update to 2 failed"* ]] || fail "$(cat "$SCRATCH/last")"
         fi
-        done_with nothing update
-        done_with done status
+        finds_nothing update
+        succeeds status
         assert_equal "$(last '[x["version"] for x in d["data"]["state"]["bad"]]')" '["2"]' "known bad"
         assert_equal "$(last 'd["data"]["state"].get("epoch", 0)')" 0 "the floor"
-        done_with done history
+        succeeds history
         assert_equal "$(last 'd["data"][-1]["result"]')" fell-back history
 }
 a_version_that_failed_is_not_taken_again() {
         fall_back settled
         # A person may insist.
-        done_with done update 2
+        succeeds update 2
         holds 2
         # And the next one is another one.
         fall_back settled
         rm -rf "$W/served"
         cp -a "$W/repo-3" "$W/served"
-        done_with done update
+        succeeds update
         holds 3
         assert_equal "$(entries)" "desk_1.efi desk_3+3-0.efi " entries
 }
@@ -199,19 +201,19 @@ a_failure_that_nobody_judged_is_judged_before_the_next_update() { fall_back unse
 
 pins_hold() {
         fresh
-        done_with done pin
-        done_with nothing update
+        succeeds pin
+        finds_nothing update
         job_refused pinned update 2
-        done_with done unpin
-        done_with done update
+        succeeds unpin
+        succeeds update
         holds 2
         # Past the newest.
         fresh 3
-        done_with done pin 2
-        done_with done update
+        succeeds pin 2
+        succeeds update
         holds 2
-        done_with done unpin
-        done_with done update
+        succeeds unpin
+        succeeds update
         holds 3
 }
 
@@ -219,51 +221,51 @@ default_entry() { tail -c +5 "$M"/root/sys/firmware/efi/efivars/LoaderEntryDefau
 
 going_back_makes_the_other_one_the_default_and_stays() {
         fresh
-        done_with done update
+        succeeds update
         bless 2 3-0
         runs 2
-        done_with done settle
+        succeeds settle
         sha256sum "$M/disk" "$M"/esp/EFI/Linux/* >"$SCRATCH/before"
-        done_with done revert
+        succeeds revert
         assert_equal "$(default_entry)" 'desk_1[+.]*' "the default"
         sha256sum -c --quiet "$SCRATCH/before"
         # Before the restart nothing is written over what is to start.
-        done_with nothing update
+        finds_nothing update
         sha256sum -c --quiet "$SCRATCH/before"
         runs 1
-        done_with nothing update
+        finds_nothing update
         rm -rf "$W/served"
         cp -a "$W/repo-3" "$W/served"
-        done_with nothing update
-        done_with done unpin
+        finds_nothing update
+        succeeds unpin
         [ -z "$(default_entry)" ] || fail "the default is still $(default_entry)"
-        done_with done update
+        succeeds update
         holds 3
 }
 
 an_older_version_by_name_is_what_starts() {
         fresh 3
-        done_with done update 2
+        succeeds update 2
         bless 2 3-0
         runs 2
-        done_with done settle
-        done_with done update 3
+        succeeds settle
+        succeeds update 3
         bless 3 3-0
         runs 3
         # 2 is in the other slot: nothing is downloaded.
         rm -rf "$W/served/targets"
         sed -i 's/"epoch": *[0-9]*/"epoch": 0/' "$M/state/state.json"
-        done_with done update 2
+        succeeds update 2
         assert_equal "$(default_entry)" 'desk_2[+.]*' "the default"
         assert_equal "$(entries)" "desk_2.efi desk_3.efi " entries
-        done_with nothing update
+        finds_nothing update
 }
 
 going_back_needs_something_to_go_back_to() {
         fresh
         job_refused not-found revert
         # What has never started is not where one goes back to.
-        done_with done update
+        succeeds update
         job_refused not-found revert
         [ -z "$(default_entry)" ] || fail "a default: $(default_entry)"
 }
@@ -273,17 +275,17 @@ going_back_needs_something_to_go_back_to() {
 withdrawn_releases_are_not_taken() {
         fresh
         "$SEALAB" repo withdraw "$W/served" desk 2 --reason "it eats files" --keys "$W/keys"
-        done_with nothing update
+        finds_nothing update
         job_refused withdrawn update 2
 }
 
 a_rollout_reaches_this_machine_later() {
         fresh
         "$SEALAB" repo rollout "$W/served" desk 2 --channel stable --rollout 0.01% --keys "$W/keys"
-        done_with nothing update
+        finds_nothing update
         assert_equal "$(entries)" "desk_1.efi " entries
         # Not for a person who names it.
-        done_with done update 2
+        succeeds update 2
         holds 2
 }
 
@@ -292,7 +294,7 @@ repositories_that_are_of_no_use_are_told_apart() {
         REPO=http://127.0.0.1:1
         job_refused download update
         REPO="http://127.0.0.1:1 file://$W/none file://$W/served"
-        done_with done update
+        succeeds update
         holds 2
         fresh
         # Somebody else's keys.
@@ -308,7 +310,7 @@ repositories_that_are_of_no_use_are_told_apart() {
         REPO=file://$W/served
         if job update; then fail "a channel that is not there"; fi
         printf '[Repository]\nChannel=beta\n' >"$M/root/etc/sealab/updater.conf"
-        done_with nothing update
+        finds_nothing update
         assert_equal "$(entries)" "desk_1.efi " entries
         # None at all.
         rm "$M/root/etc/sealab/updater.conf"
@@ -319,18 +321,18 @@ repositories_that_are_of_no_use_are_told_apart() {
 old_metadata_is_refused() {
         fresh
         job_refused expired update --now $(($(date +%s) + 400 * 86400))
-        done_with done status
+        succeeds status
         assert_equal "$(last 'd["data"]["state"]["lastResult"]')" expired "the last result"
-        done_with done check
+        succeeds check
         # A server that went back in time; a mirror beside it that did not.
         fresh 3
-        done_with done check
+        succeeds check
         rm -rf "$W/served"
         cp -a "$W/repo-2" "$W/served"
         job_refused rollback update
         assert_equal "$(entries)" "desk_1.efi " entries
         REPO="file://$W/served file://$W/repo-3"
-        done_with done update
+        succeeds update
         holds 3
 }
 
@@ -347,7 +349,7 @@ damaged_files_are_refused() {
                 # Five times the same one, so that nothing waits.
                 REPO="file://$W/mirror file://$W/mirror/ file://$W/mirror/. file://$W/mirror/./ file://$W/mirror/././"
                 if job update; then holds 2; else assert_equal "$(entries | sed 's/ .sealab[^ ]*//; s/^.sealab[^ ]* //')" "desk_1.efi " "entries after $name"; fi
-                done_with done status
+                succeeds status
                 REPO=file://$W/served
                 job update
                 holds 2
@@ -402,9 +404,9 @@ an_update_comes_from_a_web_server() {
         fresh
         start_nginx
         REPO=http://127.0.0.1:$PORT
-        done_with done update
+        succeeds update
         holds 2
-        done_with nothing check
+        finds_nothing check
         # Nothing new: two requests.
         assert_equal "$(last 'd["data"]["requests"]')" 2 "requests of a poll without news"
         [ "$(last 'd["data"]["pollBytes"]')" -lt 2048 ] || fail "$(last 'd["data"]["pollBytes"]') bytes"
@@ -424,11 +426,11 @@ an_interrupted_download_goes_on_where_it_was() {
         wait $pid || true
         assert_equal "$(entries)" "desk_1.efi " entries
         REPO=http://127.0.0.1:$PORT
-        done_with done check
+        succeeds check
         whole=$(last 'd["data"]["downloadBytes"]')
-        done_with done update
+        succeeds update
         holds 2
-        done_with done history
+        succeeds history
         rest=$(last 'd["data"][-1]["bytes"]')
         echo "$whole bytes, the rest: $rest"
         [ "$rest" -lt $((whole - 1000000)) ] || fail "$rest bytes of $whole were downloaded again"
@@ -442,7 +444,7 @@ two_jobs_do_not_work_at_once() {
                 flock 8
                 job_refused busy update
         ) 8>"$M/state/lock"
-        done_with done update
+        succeeds update
 }
 
 # --- faults ---------------------------------------------------------------------------------------------------------------------------
