@@ -15,6 +15,7 @@
  *     /chunked/cut, /chunked/endless, /endless, /headers (endless ones)
  *     /status/N         that status and an empty body; /bigerror: 404 with 10 MB
  *     /moved            to /text, with an ETag of its own; /loop: to itself; /to/URL
+ *     /moved/endless    the same, with a body that does not end; /moved/stuck: with one that does not come
  *     /stuck            a header and three bytes, then nothing; /silent: nothing; /drip: a byte now and then;
  *                       /dawdle: a little faster, and endless
  *     /garbage          no HTTP; /hangup: the end at once */
@@ -159,6 +160,13 @@ static inline void http_server_be_slow(const HttpRequest *q, const char *mode) {
 static inline void http_server_redirect(const HttpRequest *q, const char *mode) {
         const char *to = streq(mode, "moved") ? "/text" : streq(mode, "loop") ? "/loop" : q->argument;
 
+        if (streq(mode, "moved") && *q->argument) {
+                http_server_say(q->fd,
+                                "HTTP/1.1 302 Found\r\nLocation: /text\r\nContent-Length: 1000000000000\r\n\r\n");
+                while (streq(q->argument, "endless"))
+                        http_server_send_pattern(q->fd, 0, 1 << 16);
+                http_server_wait(q->fd);
+        }
         http_server_say(q->fd,
                         "HTTP/1.1 302 Found\r\nLocation: %s\r\nETag: \"redirect\"\r\nContent-Length: 4\r\n"
                         "Connection: close\r\n\r\ngone",

@@ -238,6 +238,21 @@ static void redirects_are_followed_to_web_servers_only(void **state) {
                 must_be_refused(f, get(f, bad[i], 1000, NULL), REFUSAL_DOWNLOAD);
 }
 
+/* Nobody sees the body of a redirect but curl. */
+static void redirects_end(void **state) {
+        static const char *const bad[] = { "moved/endless", "moved/stuck" };
+        _cleanup_(fixture_freep) Fixture *f = fixture_new();
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                _cleanup_free_ char *url = xasprintf("%s/%s", f->server.url, bad[i]);
+                time_t begin = time(NULL);
+
+                must_be_refused(f, get_url(f, url, 1000, NULL), REFUSAL_DOWNLOAD);
+                must_be_refused(f, stream_url(f, url, 0, 10, 0), REFUSAL_DOWNLOAD);
+                assert_true(time(NULL) - begin < 10);
+        }
+}
+
 static void other_schemes_are_refused(void **state) {
         static const char *const bad[] = { "ftp://127.0.0.1/x", "dict://127.0.0.1/x", "tftp://127.0.0.1/x",
                                            "smb://127.0.0.1/x", "nonsense://x",       "" };
@@ -581,6 +596,7 @@ int main(void) {
                 cmocka_unit_test(dawdling_servers_are_given_up),
                 cmocka_unit_test(nobody_there),
                 cmocka_unit_test(redirects_are_followed_to_web_servers_only),
+                cmocka_unit_test(redirects_end),
                 cmocka_unit_test(other_schemes_are_refused),
                 cmocka_unit_test(files_are_read_by_the_same_rules),
                 cmocka_unit_test(ranges_are_streamed),
