@@ -295,9 +295,17 @@ static const char repart_dropin[] = "[Unit]\n"
                                     "ExecStart=\n"
                                     "ExecStart=sh /usr/lib/sealab/make-root\n";
 
-/* Grown first, then opened: at its full size. */
+/* Grown first, then opened: at its full size. What gpt-auto waits for has no time limit, so the failure itself must end
+ * the boot. */
 static const char cryptsetup_dropin[] = "[Unit]\n"
-                                        "After=systemd-repart.service\n";
+                                        "After=systemd-repart.service\n"
+                                        "OnFailure=emergency.target\n"
+                                        "OnFailureJobMode=replace-irreversibly\n";
+
+/* Where the TPM refuses, somebody may type the recovery key. If nobody does, the boot loader is to have its chance to
+ * fall back: it may be this version that the TPM does not trust. */
+static const char cryptsetup_limit[] = "[Service]\n"
+                                       "TimeoutStartSec=5min\n";
 
 /* gpt-auto would mount a root partition that is not encrypted just as well. */
 static const char sysroot_dropin[] = "[Mount]\n"
@@ -342,6 +350,7 @@ const InitrdText initrd_texts[] = {
         { "/usr/lib/sealab/root-key.conf", root_key_known, INITRD_PASSPHRASE, false },
         { UNITS "systemd-repart.service.d/50-sealab.conf", repart_dropin, INITRD_ENCRYPTED, false },
         { UNITS "systemd-cryptsetup@root.service.d/50-sealab.conf", cryptsetup_dropin, INITRD_ENCRYPTED, false },
+        { UNITS "systemd-cryptsetup@root.service.d/60-limit.conf", cryptsetup_limit, INITRD_TPM, false },
         { UNITS "sysroot.mount.d/50-sealab.conf", sysroot_dropin, INITRD_ENCRYPTED, false },
         { UNITS "dev-gpt\\x2dauto\\x2droot.device.d/50-sealab.conf", device_dropin, INITRD_PASSPHRASE, false },
         { UNITS "dev-mapper-root.device.d/50-sealab.conf", device_dropin, INITRD_PASSPHRASE, false },
