@@ -91,7 +91,8 @@ static int wire_fetch(void *userdata, const char *name, uint64_t max_size, bool 
         r = http_get(w->http, url, max_size, conditional ? w->etag : NULL, ret, &etag, reterr);
         if (r < 0)
                 return r;
-        if (conditional && r == HTTP_OK) {
+        /* The first one is asked for without a condition, and is the one to be known by the next time. */
+        if (r == HTTP_OK && streq(name, "timestamp.json")) {
                 free(w->new_etag);
                 w->new_etag = TAKE_PTR(etag);
         }
