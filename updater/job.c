@@ -18,6 +18,7 @@
 #define STATE_FOLDER "/var/lib/sealab"
 #define TRUST_ANCHOR "/usr/lib/sealab/root.json"
 #define PROGRESS_INTERVAL_MSEC 100
+#define COME_BACK_WITHIN_SEC (24 * 3600)
 
 static const char *const kind_names[_JOB_KIND_MAX] = {
         [JOB_CHECK] = "check",     [JOB_UPDATE] = "update",     [JOB_AUTO] = "auto",
@@ -213,14 +214,24 @@ static int read_situation(const Job *j, Situation *ret, Error *reterr) {
         return 0;
 }
 
+/* The timer looks every few hours; what opens before that must not be over when it does. */
+static void come_back(const Job *j, int64_t until) {
+        _cleanup_error_ Error e = {};
+
+        if (!j->context.paths.root && until > j->context.now && until - j->context.now < COME_BACK_WITHIN_SEC &&
+            conditions_look_again(until - j->context.now, &e) < 0)
+                log_warning("only the timer will look again: %s", e.message);
+}
+
 /* Says what policy says; false: not now. */
-static bool allowed(PolicyDecision *d) {
+static bool allowed(const Job *j, PolicyDecision *d) {
         _cleanup_(policy_decision_done) PolicyDecision decision = *d;
         json_t *data;
 
         *d = (PolicyDecision){};
         if (decision.answer == POLICY_NOW)
                 return true;
+        come_back(j, decision.until);
         data = json_pack("{s:s}", "policy", decision.id);
         if (decision.until > 0)
                 json_object_set_new(data, "until", json_integer(decision.until));
@@ -262,11 +273,11 @@ static int install_by_policy(Job *j, const Situation *s, bool *ret_critical, Err
         *ret_critical = plan->offer->description->critical;
         d = policy_may_download(j->settings, &s->conditions, j->context.now, s->utc_offset, s->machine_id,
                                 *ret_critical);
-        if (!allowed(&d))
+        if (!allowed(j, &d))
                 return 0;
         d = policy_may_install(j->settings, &s->conditions, j->context.now, s->utc_offset, s->machine_id,
                                *ret_critical);
-        if (!allowed(&d))
+        if (!allowed(j, &d))
                 return 0;
         stay_awake(j, &inhibitor);
         r = update_run(&j->context, &q, &message, reterr);
@@ -290,7 +301,7 @@ static int do_auto(Job *j, Error *reterr) {
          * back. */
         d = policy_may_download(j->settings, &s.conditions, j->context.now, s.utc_offset, s.machine_id,
                                 /* critical= */ true);
-        if (!allowed(&d))
+        if (!allowed(j, &d))
                 return 0;
         r = install_by_policy(j, &s, &critical, reterr);
         if (r <= 0 || j->context.paths.root)

@@ -7,6 +7,7 @@
 #include "conditions.h"
 #include "io.h"
 #include "log.h"
+#include "process.h"
 
 #define SMALL_FILE_MAX ((size_t) 64 << 10)
 #define LOGIND "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
@@ -202,6 +203,25 @@ int conditions_reboot(Error *reterr) {
         if (r >= 0)
                 r = sd_bus_call_method(bus, LOGIND, "Reboot", NULL, NULL, "b", 0);
         return r < 0 ? error_errno(reterr, r, "cannot restart the machine") : 0;
+}
+
+int conditions_look_again(int64_t seconds, Error *reterr) {
+        _cleanup_free_ char *after = xasprintf("--on-active=%" PRIi64, seconds);
+        char *stop[] = { (char *) "systemctl", (char *) "stop", (char *) "--quiet", (char *) "sealab-later.timer",
+                         NULL };
+        char *argv[] = { (char *) "systemd-run",
+                         (char *) "--quiet",
+                         (char *) "--unit=sealab-later",
+                         after,
+                         (char *) "--timer-property=AccuracySec=1min",
+                         (char *) "systemctl",
+                         (char *) "start",
+                         (char *) "--no-block",
+                         (char *) "sealab-update.service",
+                         NULL };
+
+        (void) process_run(stop, NULL, NULL, NULL, NULL);
+        return process_run(argv, NULL, NULL, NULL, reterr);
 }
 
 /* Documentation/admin-guide/rtc.rst: seconds since 1970 as the clock has them; a new alarm is taken only where there is

@@ -16,6 +16,9 @@ void conditions_done(Conditions *c);
 int conditions_inhibit(const char *why, int *ret_fd, Error *reterr);
 /* Asks logind to restart the machine. */
 int conditions_reboot(Error *reterr);
+/* Has the timer's service started once more then: a window may be over before the timer's own next time. An earlier
+ * request is replaced. */
+int conditions_look_again(int64_t seconds, Error *reterr);
 /* Sets the clock's alarm, which wakes a suspended machine. 1: there is no such clock. */
 int conditions_wake_at(const char *root, int64_t when, Error *reterr);
 /* Seconds east of UTC in the zone ("Europe/Berlin"; NULL: the machine's) at that time. */
