@@ -3,7 +3,7 @@
 # For hostile.py: a web server that serves a repository, except where it was told to behave otherwise. It counts the bytes of
 # each body, and notes when it went silent.
 
-import fnmatch, os, random, socket, ssl, struct, threading, time
+import fnmatch, os, random, socket, ssl, struct, threading, time, zlib
 
 SLACK = 64 << 10
 # What a client may read of documents whose size nobody has signed.
@@ -76,8 +76,13 @@ class Request:
     def honest(self):
         if self.file is None:
             self.head(404, "Content-Length: 0")
+        elif self.headers.get("if-none-match") == self.etag():
+            self.head(304, "ETag: " + self.etag())
         else:
-            self.reply()
+            self.reply(extra=("ETag: " + self.etag(),))
+
+    def etag(self):
+        return f'"{zlib.crc32(self.file):08x}"'
 
     def reset(self):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -267,8 +267,8 @@ def on(pattern, behaviour, times=None): return [(pattern, behaviour, times)]
 
 
 # name, rules of the servers in the order in which they are configured, result; then, where it is not what all others have:
-# version: what is installed; repositories: what they serve; seen: the machine has polled an honest server before; now: seconds
-# from now; setting: through the configuration; tls: by https, with the certificate of that name; runs: how often at most;
+# version: what is installed; repositories: what they serve; seen: what the machine has polled before; now: seconds from now;
+# configured: servers come from the configuration; tls: by https, with the certificate of that name; runs: how often at most;
 # peer: rules of a server to which others redirect; shared: at most so much of the pack from all servers together.
 CASES = [
     ("an_endless_timestamp", [on(TIMESTAMP, endless)], "too-large"),
@@ -342,6 +342,9 @@ CASES = [
     ("416_for_each_range", [on(PACK, status(416))], "download"),
     ("206_for_a_document", [on(TIMESTAMP, range_line("Content-Range: bytes 0-{last}/{size}"))], "download"),
     ("304_for_what_is_not_there", [on(TIMESTAMP, status(304))], "download"),
+    ("304_though_there_is_news", [on(TIMESTAMP, status(304))], INSTALLED, dict(configured=True, seen="repo-2", version=2)),
+    ("304_for_metadata_that_was_never_sent", [on("*.json", status(304))], "download", dict(configured=True)),
+    ("an_etag_without_end", [on(TIMESTAMP, large_headers)], INSTALLED, dict(configured=True, seen="repo-2")),
     ("204_for_everything", [on(ANY, status(204))], "download"),
 
     ("a_redirect_loop_of_metadata", [on(TIMESTAMP, moved_to_itself)], "download"),
@@ -380,7 +383,7 @@ CASES = [
     ("no_uki", [on(UKI, status(404))], "download"),
     ("no_signature", [on(SIGNATURE, status(404))], "download"),
 
-    ("a_repository_that_went_back", [HONEST], "rollback", dict(repositories=["repo-2"], seen=True)),
+    ("a_repository_that_went_back", [HONEST], "rollback", dict(repositories=["repo-2"], seen="repo-3")),
     ("metadata_that_has_expired", [HONEST], "expired", dict(now=400 * 86400)),
     ("targets_in_place_of_the_snapshot", [on(SNAPSHOT, from_repository("repo-3", "1.targets.json"))], "too-large"),
     ("an_older_snapshot", [on(SNAPSHOT, from_repository("repo-2", "2.snapshot.json"))], "hash-mismatch"),
@@ -405,7 +408,9 @@ CASES = [
     ("connections_that_are_closed_without_a_word", [on(ANY, close_after)], INSTALLED),
 
     ("an_old_mirror_that_nobody_can_tell", [HONEST, HONEST], INSTALLED, dict(repositories=["repo-2", "repo-3"], version=2)),
-    ("an_old_mirror_and_a_good_one", [HONEST, HONEST], INSTALLED, dict(repositories=["repo-2", "repo-3"], seen=True)),
+    ("an_old_mirror_and_a_good_one", [HONEST, HONEST], INSTALLED, dict(repositories=["repo-2", "repo-3"], seen="repo-3")),
+    ("the_mirror_that_answered_last_goes_back", [HONEST, HONEST], INSTALLED,
+     dict(configured=True, repositories=["repo-2", "repo-3"], seen="repo-3")),
     ("a_mirror_with_garbage_and_a_good_one", [on(ANY, garbage), HONEST], INSTALLED),
     ("a_mirror_with_garbage_for_files_and_a_good_one", [on(FILE, garbage), HONEST], INSTALLED),
     ("a_mirror_that_says_nothing_and_a_good_one", [on(ANY, mute), HONEST], INSTALLED),
@@ -466,6 +471,13 @@ class Machine:
         except ValueError:
             raise Failure(f"no result line, exit status {p.returncode}: {p.stderr.decode()[-200:]}")
 
+    # With what the configuration says the ETag of the timestamp is remembered, and which mirror answered.
+    def configured_job(self, kind, urls, configured):
+        if not configured:
+            return self.job(kind, [urls])
+        self.setting(f"[Repository]\nUrl={urls}\n")
+        return self.job(kind, [])
+
     def check(self, version):
         if self.slot(0) != self.running_slot:
             raise Failure("the running slot has changed")
@@ -506,9 +518,11 @@ def attempt(name, rules, wanted, settings):
     repositories = settings.get("repositories", ["repo-3"] * len(rules))
     tls = settings.get("tls")
     certificate = f"{folder}/tls/{tls}.pem" if tls else None
+    configured = settings.get("configured")
     if settings.get("seen"):
-        s = Server(f"{folder}/repo-3", [])
-        m.job("check", [s.url])
+        s = Server(f"{folder}/{settings['seen']}", [])
+        if m.configured_job("check", s.url, configured)["result"] != "done":
+            raise Failure("the first poll fails")
         s.stop()
     if tls:
         m.setting(f"[Repository]\nCACertificate={folder}/tls/ca.crt\n")
@@ -518,7 +532,8 @@ def attempt(name, rules, wanted, settings):
         s.peer = peers[0] if peers else None
     try:
         for _ in range(settings.get("runs", 1)):
-            result = m.job("update", [s.url for s in servers], settings.get("now", 0))
+            urls = [s.url for s in servers]
+            result = m.configured_job("update", " ".join(urls), True) if configured else m.job("update", urls, settings.get("now", 0))
             ended = time.monotonic()
             if result["result"] == wanted:
                 break
@@ -532,9 +547,8 @@ def attempt(name, rules, wanted, settings):
     check_servers(servers + peers, settings, ended)
     version = settings.get("version", 3) if wanted == INSTALLED else None
     m.check(version)
-    if version != 2:
-        honest_run(m, version)
-    return m, result
+    honest_run(m, version)
+    return result
 
 
 output = threading.Lock()
@@ -544,7 +558,7 @@ def run(case):
     name, rules, wanted, settings = case if len(case) == 4 else (*case, {})
     began = time.monotonic()
     try:
-        _, result = attempt(name, rules, wanted, settings)
+        attempt(name, rules, wanted, settings)
         line = f"ok hostile/{name}"
     except Failure as e:
         line = f"not ok hostile/{name}: {e}"
