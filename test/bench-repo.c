@@ -19,6 +19,7 @@ static const char *const artifact_suffixes[_ARTIFACT_KIND_MAX] = {
         [ARTIFACT_USR_INDEX] = PUBLISH_INDEX_SUFFIX,
         [ARTIFACT_UKI] = ".efi",
         [ARTIFACT_VERITY_SIG] = ".usr.verity-sig",
+        [ARTIFACT_USR_MAP] = PUBLISH_MAP_SUFFIX,
 };
 static const char *const other_suffixes[] = { ".spdx.json", ".packages.json", ".contents.jsonl.zst" };
 

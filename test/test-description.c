@@ -15,50 +15,28 @@
 #define SALT "00112233445566778899aabbccddeeff"
 
 /* Every member that there is. */
+/* clang-format off */
 static const char full[] =
-        "{\"sealab\":{"
-        "\"architecture\":\"x86-64\","
-        "\"artifacts\":{"
-        "\"uki\":{\"encoding\":\"none\",\"sha256\":\"" HEX(
-                "1") "\",\"size\":33554432,"
-                     "\"target\":\"desk/2026.11.1/desk_2026.11.1.efi\"},"
-                     "\"usr\":{\"encoding\":\"zstd\",\"sha256\":\"" HEX(
-                             "2") "\",\"size\":1073741824,"
-                                  "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.zst\"},"
-                                  "\"usr-index\":{\"encoding\":\"none\",\"sha256\":\"" HEX(
-                                          "7") "\",\"size\":36888,"
-                                               "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.index\"},"
-                                               "\"verity-sig\":{\"encoding\":\"none\",\"sha256\":\"" HEX(
-                                                       "3") "\",\"size\":4096,"
-                                                            "\"target\":\"desk/2026.11.1/"
-                                                            "desk_2026.11.1.usr.verity-sig\"}},"
-                                                            "\"commandLine\":\"" HEX(
-                                                                    "4") "\","
-                                                                         "\"critical\":true,"
-                                                                         "\"epoch\":3,"
-                                                                         "\"format\":1,"
-                                                                         "\"kernelVersion\":\"6.12.57+deb13-amd64\","
-                                                                         "\"minimumUpdater\":\"0.1.0\","
-                                                                         "\"notes\":\"Mends the printer \\u2014 "
-                                                                         "f\\u00fcr alle.\","
-                                                                         "\"product\":\"desk\","
-                                                                         "\"rollout\":{\"initial\":100,\"perDay\":1000,"
-                                                                         "\"salt\":"
-                                                                         "\"" SALT "\","
-                                                                         "\"start\":\"2026-11-21T10:00:00Z\"},"
-                                                                         "\"rootHash\":\"" HEX(
-                                                                                 "5") "\","
-                                                                                      "\"supersedes\":[\"2026.10.1\","
-                                                                                      "\"2026.10.2\"],"
-                                                                                      "\"version\":\"2026.11.1\","
-                                                                                      "\"veritySalt\":\"" HEX(
-                                                                                              "6") "\","
-                                                                                                   "\"veritySize\":"
-                                                                                                   "8462336,"
-                                                                                                   "\"verityUuid\":"
-                                                                                                   "\"" SALT "\","
-                                                                                                   "\"withdrawn\":"
-                                                                                                   "\"eats files\"}}";
+        "{\"sealab\":{\"architecture\":\"x86-64\",\"artifacts\":{\"uki\":{"
+        "\"encoding\":\"none\",\"sha256\":\"" HEX("1") "\",\"size\":33554432,"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.efi\"},\"usr\":{"
+        "\"encoding\":\"zstd\",\"sha256\":\"" HEX("2") "\",\"size\":1073741824,"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.zst\"},\"usr-index\":{"
+        "\"encoding\":\"none\",\"sha256\":\"" HEX("7") "\",\"size\":36888,"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.index\"},\"usr-map\":{"
+        "\"encoding\":\"none\",\"sha256\":\"" HEX("8") "\",\"size\":786480,"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.map\"},\"verity-sig\":{"
+        "\"encoding\":\"none\",\"sha256\":\"" HEX("3") "\",\"size\":4096,"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.verity-sig\"}},"
+        "\"commandLine\":\"" HEX("4") "\",\"critical\":true,\"epoch\":3,"
+        "\"format\":1,\"kernelVersion\":\"6.12.57+deb13-amd64\",\"minimumUpdater\":\"0.1.0\","
+        "\"notes\":\"Mends the printer \\u2014 f\\u00fcr alle.\",\"product\":\"desk\","
+        "\"rollout\":{\"initial\":100,\"perDay\":1000,\"salt\":\"" SALT "\","
+        "\"start\":\"2026-11-21T10:00:00Z\"},\"rootHash\":\"" HEX("5") "\","
+        "\"supersedes\":[\"2026.10.1\",\"2026.10.2\"],\"version\":\"2026.11.1\","
+        "\"veritySalt\":\"" HEX("6") "\",\"veritySize\":8462336,\"verityUuid\":\"" SALT "\","
+        "\"withdrawn\":\"eats files\"}}";
+/* clang-format on */
 
 static json_t *load(const char *text) {
         json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
@@ -115,7 +93,8 @@ static char *versions(unsigned n) {
 static void every_member_arrives_where_it_belongs(void **state) {
         _cleanup_(description_freep) ReleaseDescription *d = parse(full);
         const Artifact *usr = &d->artifacts[ARTIFACT_USR], *uki = &d->artifacts[ARTIFACT_UKI],
-                       *sig = &d->artifacts[ARTIFACT_VERITY_SIG], *index = &d->artifacts[ARTIFACT_USR_INDEX];
+                       *sig = &d->artifacts[ARTIFACT_VERITY_SIG], *index = &d->artifacts[ARTIFACT_USR_INDEX],
+                       *map = &d->artifacts[ARTIFACT_USR_MAP];
 
         assert_string_equal(d->product, "desk");
         assert_string_equal(d->architecture, "x86-64");
@@ -130,6 +109,8 @@ static void every_member_arrives_where_it_belongs(void **state) {
         assert_string_equal(d->minimum_updater, "0.1.0");
         assert_true(usr->present && uki->present && sig->present && index->present);
         assert_int_equal(index->size, 36888);
+        assert_true(map->present);
+        assert_int_equal(map->size, 786480);
         assert_string_equal(usr->target, "desk/2026.11.1/desk_2026.11.1.usr.zst");
         assert_string_equal(uki->target, "desk/2026.11.1/desk_2026.11.1.efi");
         assert_string_equal(sig->target, "desk/2026.11.1/desk_2026.11.1.usr.verity-sig");
@@ -156,9 +137,11 @@ static void what_is_written_is_what_was_read(void **state) {
 }
 
 static void what_is_as_usual_is_left_out(void **state) {
-        static const char *const optional[] = { "epoch",      "kernelVersion",      "rollout",   "critical",
-                                                "notes",      "supersedes",         "withdrawn", "artifacts/verity-sig",
-                                                "verityUuid", "artifacts/usr-index" };
+        static const char *const optional[] = {
+                "epoch",      "kernelVersion",       "rollout",          "critical",
+                "notes",      "supersedes",          "withdrawn",        "artifacts/verity-sig",
+                "verityUuid", "artifacts/usr-index", "artifacts/usr-map"
+        };
         _cleanup_json_ json_t *custom = load(full), *after = NULL;
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
 
@@ -201,6 +184,7 @@ static void other_values_that_are_allowed(void **state) {
                 { "sealab/artifacts/uki/encoding", "\"zstd\"" },
                 { "sealab/artifacts/usr/size", "1099511627776" },
                 { "sealab/artifacts/usr-index/size", "37748760" },
+                { "sealab/artifacts/usr-map/size", "100663316" },
                 { "sealab/artifacts/uki/target", "\"desk/2026.11.1/a+b~c^d-e_F.0\"" },
                 { "sealab/notes", notes },
                 { "sealab/supersedes", many },
@@ -365,6 +349,11 @@ static const Mutation mutations[] = {
         { "sealab/artifacts/usr-index/encoding", "\"zstd\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-index/size", "37748761", REFUSAL_TOO_LARGE },
         { "sealab/artifacts/usr-index/target", "\"desk/2026.11.1/desk_2026.11.1.usr.zst\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/usr-map", "1", REFUSAL_BAD_FORMAT },
+        { "sealab/artifacts/usr-map/size", "0", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/usr-map/encoding", "\"zstd\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/usr-map/size", "100663317", REFUSAL_TOO_LARGE },
+        { "sealab/artifacts/usr-map/target", "\"desk/2026.11.1/desk_2026.11.1.usr.index\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr/sha256", NULL, REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr/sha256", "\"" HEX("F") "\"", REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr/length", "1", REFUSAL_BAD_FORMAT },
@@ -490,6 +479,7 @@ static void names_and_paths(void **state) {
         assert_string_equal(path, "laptop/2026.11.1/release.json");
         assert_string_equal(artifact_kind_name(ARTIFACT_USR), "usr");
         assert_string_equal(artifact_kind_name(ARTIFACT_USR_INDEX), "usr-index");
+        assert_string_equal(artifact_kind_name(ARTIFACT_USR_MAP), "usr-map");
         assert_string_equal(artifact_kind_name(ARTIFACT_UKI), "uki");
         assert_string_equal(artifact_kind_name(ARTIFACT_VERITY_SIG), "verity-sig");
         assert_null(description_free(NULL));

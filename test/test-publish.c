@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "block-map.h"
 #include "process.h"
 #include "publish-fixture.h"
 
@@ -275,7 +276,8 @@ static void published_release_is_described_and_its_files_are_there(void **state)
         static const char *const files[] = { "release.json",          "desk_2.efi",
                                              "desk_2.usr.erofs.zst",  "desk_2.usr.index",
                                              "desk_2.usr.verity-sig", "desk_2.spdx.json",
-                                             "desk_2.packages.json",  "desk_2.contents.jsonl.zst" };
+                                             "desk_2.packages.json",  "desk_2.contents.jsonl.zst",
+                                             "desk_2.usr.map" };
         static char *const supersedes[] = { (char *) "1", NULL };
         PublishFixture *f = *state;
         _cleanup_view_ View v = {};
@@ -350,6 +352,29 @@ static void published_pack_and_index_give_the_image_back(void **state) {
         assert_int_equal(at, d->artifacts[ARTIFACT_USR].size);
         sha256_buffer(image, at, &digest);
         assert_true(sha256_equal(&digest, &d->artifacts[ARTIFACT_USR].sha256));
+}
+
+static void published_map_is_that_of_the_image(void **state) {
+        PublishFixture *f = *state;
+        _cleanup_(block_map_freep) BlockMap *map = NULL, *built = NULL;
+        _cleanup_free_ char *path = path_join(f->folder, "desk_2/desk_2.usr.erofs");
+        _cleanup_close_ int image = -EBADF;
+        _cleanup_buffer_ Buffer bytes = {};
+        _cleanup_error_ Error e = {};
+        _cleanup_view_ View v = {};
+        const ReleaseDescription *d;
+
+        assert_done(publish(f, "desk", "2", (PublishOptions){}));
+        v = look(f, "stable");
+        d = v.items[0].description;
+        bytes = stored(f, &v, d->artifacts[ARTIFACT_USR_MAP].target);
+        publish_ok(block_map_parse(bytes.data, bytes.size, PUBLISH_USR_SIZE, "map", &map, &e), &e);
+        image = open(path, O_RDONLY | O_CLOEXEC);
+        assert_true(image >= 0);
+        publish_ok(block_map_build(image, PUBLISH_USR_SIZE, d->verity_salt.bytes, sizeof d->verity_salt.bytes,
+                                   map->digest_size, &built, &e),
+                   &e);
+        assert_memory_equal(map->digests, built->digests, map->n_blocks * map->digest_size);
 }
 
 static void same_release_again_changes_nothing(void **state) {
@@ -611,7 +636,7 @@ static void expiry_keeps_the_newest_on_offer(void **state) {
         assert_string_equal(v.items[0].description->version, "5"); /* withdrawn, but nothing newer is on offer */
         assert_string_equal(v.items[1].description->version, "4");
         assert_string_equal(v.items[2].description->version, "2");
-        assert_int_equal(v.channel->n_targets, 4 * 8);
+        assert_int_equal(v.channel->n_targets, 4 * 9);
 }
 
 #define WITH_REPOSITORY(test) cmocka_unit_test_setup_teardown(test, publish_fixture_setup, publish_fixture_teardown)
@@ -625,6 +650,7 @@ int main(void) {
                 cmocka_unit_test(image_shorter_than_it_should_be_is_refused),
                 WITH_REPOSITORY(published_release_is_described_and_its_files_are_there),
                 WITH_REPOSITORY(published_pack_and_index_give_the_image_back),
+                WITH_REPOSITORY(published_map_is_that_of_the_image),
                 WITH_REPOSITORY(same_release_again_changes_nothing),
                 WITH_REPOSITORY(version_never_gets_other_content),
                 WITH_REPOSITORY(older_versions_and_epochs_are_refused_unless_allowed),

@@ -66,3 +66,4 @@ void published_releases_free(PublishedRelease *releases, size_t n);
 /* Names of the files, below PRODUCT/VERSION/, that are not files of the release's folder. */
 #define PUBLISH_PACK_SUFFIX ".usr.erofs.zst"
 #define PUBLISH_INDEX_SUFFIX ".usr.index" /* frame-index.h */
+#define PUBLISH_MAP_SUFFIX ".usr.map"     /* block-map.h */

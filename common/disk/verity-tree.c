@@ -162,6 +162,13 @@ static void place_levels(HashTree *t, uint64_t data_blocks, uint64_t offset) {
         }
 }
 
+uint64_t verity_leaf_offset(uint64_t data_size) {
+        uint64_t n = data_size / VERITY_BLOCK_SIZE;
+
+        n = n / DIGESTS_PER_BLOCK + (n % DIGESTS_PER_BLOCK != 0);
+        return verity_hash_size(data_size) - n * VERITY_BLOCK_SIZE;
+}
+
 static int write_superblock(int fd, uint64_t offset, uint64_t data_size, const VerityOptions *opt, Error *reterr) {
         _cleanup_free_ uint8_t *block = xcalloc(1, VERITY_BLOCK_SIZE);
         Superblock s = { .version = htole32(1),

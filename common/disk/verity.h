@@ -34,6 +34,9 @@ int verity_read_superblock(int fd, uint64_t offset, uint64_t *ret_data_size, Ver
 int verity_check_size(uint64_t size, Error *reterr);
 /* Bytes that superblock and tree take for a data size. */
 uint64_t verity_hash_size(uint64_t data_size);
+/* Where, from the superblock, the digests of the data's blocks begin: SHA-256 over salt and block, one behind the
+ * other. Only for more than one block: the digest of a single one is the root hash, and stands nowhere. */
+uint64_t verity_leaf_offset(uint64_t data_size);
 /* Discoverable Partitions Specification: partition ids from the root hash, first and second half, as 36-character text.
  */
 void verity_partition_ids(const Sha256 *root, char ret_data[static 37], char ret_hash[static 37]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "block-map.h"
 #include "description.h"
 #include "frame-index.h"
 #include "version.h"
@@ -16,6 +17,7 @@ static const char *const kind_names[_ARTIFACT_KIND_MAX] = {
         [ARTIFACT_USR_INDEX] = "usr-index",
         [ARTIFACT_UKI] = "uki",
         [ARTIFACT_VERITY_SIG] = "verity-sig",
+        [ARTIFACT_USR_MAP] = "usr-map",
 };
 
 static const char *const encoding_names[_ENCODING_MAX] = {
@@ -233,7 +235,15 @@ static int check_target(const ReleaseDescription *d, const Artifact *a, const ch
 }
 
 static int check_artifacts(const ReleaseDescription *d, const char *what, Error *reterr) {
-        const Artifact *usr = &d->artifacts[ARTIFACT_USR], *index = &d->artifacts[ARTIFACT_USR_INDEX];
+        /* They are read into memory as a whole. */
+        static const struct {
+                ArtifactKind kind;
+                uint64_t max;
+        } whole[] = {
+                { ARTIFACT_USR_INDEX, INDEX_SIZE_MAX },
+                { ARTIFACT_USR_MAP, BLOCK_MAP_SIZE_MAX },
+        };
+        const Artifact *usr = &d->artifacts[ARTIFACT_USR];
         int r;
 
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++) {
@@ -257,13 +267,18 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
                                  "%s: \"usr\" must be a pack (encoding \"zstd\") of whole blocks of %d bytes", what,
                                  BLOCK_SIZE);
-        /* It is read into memory as a whole. */
-        if (index->present && index->size > INDEX_SIZE_MAX)
-                return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: \"usr-index\" is over the limit of %" PRIu64,
-                                 what, INDEX_SIZE_MAX);
-        if (index->present && index->encoding != ENCODING_NONE)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
-                                 "%s: \"usr-index\" must have the encoding \"none\"", what);
+        for (size_t i = 0; i < ELEMENTSOF(whole); i++) {
+                const Artifact *a = &d->artifacts[whole[i].kind];
+
+                if (a->present && a->size > whole[i].max)
+                        return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE,
+                                         "%s: \"%s\" is over the limit of %" PRIu64, what, kind_names[whole[i].kind],
+                                         whole[i].max);
+                if (a->present && a->encoding != ENCODING_NONE)
+                        return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
+                                         "%s: \"%s\" must have the encoding \"none\"", what,
+                                         kind_names[whole[i].kind]);
+        }
         return 0;
 }
 

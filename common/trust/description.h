@@ -18,6 +18,7 @@ typedef enum ArtifactKind {
         ARTIFACT_USR_INDEX,  /* "usr-index": what the pack is made of (common/delta/frame-index.h) */
         ARTIFACT_UKI,        /* "uki" */
         ARTIFACT_VERITY_SIG, /* "verity-sig": content of the signature partition */
+        ARTIFACT_USR_MAP,    /* "usr-map": what the image's blocks are (common/delta/block-map.h) */
         _ARTIFACT_KIND_MAX,
 } ArtifactKind;
 const char *artifact_kind_name(ArtifactKind kind);

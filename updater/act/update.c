@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "listeners.h"
 #include "log.h"
+#include "reuse.h"
 #include "slot.h"
 #include "state.h"
 #include "update.h"
@@ -263,12 +264,14 @@ typedef struct Run {
         UpdaterState *state;
         FetchOptions fetch;
         SlotWriter *writer;
+        Reuse *reuse; /* NULL: nothing can be taken from another slot */
         int boot_fd;
         uint64_t boot_written, downloaded;
 } Run;
 
 static void run_done(Run *r) {
         slot_writer_free(r->writer);
+        reuse_free(r->reuse);
         safe_close(r->boot_fd);
 }
 
@@ -282,8 +285,13 @@ static const Slot *target(const Run *r) {
 
 static bool frame_is_wanted(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata) {
         Run *r = userdata;
+        const void *found;
 
-        return !slot_writer_has(r->writer, offset, size, sha256);
+        report(r->context, "reuse", offset, description(r)->artifacts[ARTIFACT_USR].size);
+        if (slot_writer_has(r->writer, offset, size, sha256))
+                return false;
+        found = r->reuse ? reuse_find(r->reuse, offset, size, sha256) : NULL;
+        return !found || slot_writer_write(r->writer, offset, found, size, NULL) < 0;
 }
 
 static int write_frame(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
@@ -327,9 +335,14 @@ static int step_write(Run *run, Error *reterr) {
                 run->downloaded += n;
         }
         if (r >= 0) {
+                r = reuse_prepare(&run->fetch, run->plan->offer, run->machine, target(run), &run->reuse, &n, reterr);
+                run->downloaded += n;
+        }
+        if (r >= 0) {
                 r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_USR, &usr, &n, reterr);
                 run->downloaded += n;
         }
+        run->reuse = reuse_free(run->reuse);
         if (r < 0)
                 return r;
         report(run->context, "hash-tree", 0, 0);

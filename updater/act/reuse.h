@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Parts of a new image from what a slot already holds. The slot's hash tree says what its blocks are, the release's map
+ * (block-map.h) which ones the new image is made of; nothing of the slot is hashed to find them. Neither is trusted: a
+ * frame that was put together counts only with its signed digest, so that a slot that rots, or a short digest that fits
+ * another block, costs a download and no more. Memory: 8 bytes for each block of the slots (12 while it is made), 2 MiB
+ * for one of 1 GiB. */
+
+#include "block-map.h"
+#include "fetch.h"
+#include "slot.h"
+
+#define REUSE_BLOCKS_MAX ((uint64_t) 1 << 23) /* of all slots; what is above is not looked at */
+
+typedef struct Reuse Reuse;
+
+/* Reads the hash trees of the slots that hold something, but for the one that is to be written. NULL in *ret: none of
+ * them has this salt. */
+int reuse_open(const Machine *m, const Slot *target, const Sha256 *salt, Reuse **ret, Error *reterr);
+Reuse *reuse_free(Reuse *r);
+DEFINE_CLEANUP(Reuse *, reuse_free)
+/* The map of the new image; taken over. Before it nothing is found. */
+void reuse_set_map(Reuse *r, BlockMap *map);
+/* The bytes of the new image at the offset, a multiple of 4096, if they can be had from here; NULL: not. Borrowed until
+ * the next call. Cheapest in ascending order. */
+const void *reuse_find(Reuse *r, uint64_t offset, size_t size, const Sha256 *sha256);
+
+/* All of the above for an offer: looks at the slots, and only if something is there downloads the map. NULL in *ret:
+ * everything is to be fetched, because the release has no map, nothing can be taken from any slot, or the map cannot be
+ * had; the latter is logged. Only what would stop every other download too is an error. *ret_downloaded: bytes, in any
+ * case. */
+int reuse_prepare(const FetchOptions *opt, const Offer *offer, const Machine *m, const Slot *target, Reuse **ret,
+                  uint64_t *ret_downloaded, Error *reterr);
