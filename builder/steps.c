@@ -2,6 +2,7 @@
 
 #include "steps.h"
 #include "hermetic.h"
+#include "initrd-list.h"
 #include "install.h"
 #include "io.h"
 #include "overlay.h"
@@ -85,7 +86,7 @@ static char *settings_text(const Recipe *r, const char *const *sections) {
 
 static void compute_packages(const StepsContext *c, Steps *s) {
         static const char *const method = SEALAB_VERSION;
-        Sha256 image, initrd, tools, base;
+        Sha256 image, initrd, tools, base, lists;
         _cleanup_(hasher_freep) Hasher *h = hasher_new();
         _cleanup_free_ char *install_method = xasprintf("%s/%d", method, INSTALL_METHOD_VERSION);
 
@@ -107,6 +108,8 @@ static void compute_packages(const StepsContext *c, Steps *s) {
         add_input(&s->steps[STEP_INITRD], "packages of the initrd", &initrd);
         add_input(&s->steps[STEP_INITRD], "packages of the tools", &tools);
         add_input(&s->steps[STEP_INITRD], "kernel and its modules", &s->steps[STEP_BASE].key);
+        initrd_list_digest(&lists);
+        add_input(&s->steps[STEP_INITRD], "what an initrd is made of", &lists);
 }
 
 int steps_compute(const StepsContext *c, Steps *ret, Error *reterr) {

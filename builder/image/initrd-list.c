@@ -341,6 +341,11 @@ static const char root_key_sealed[] = "d /sysroot/var 0755 0 0 -\n"
 
 static const char root_key_known[] = "# Its owner knows the passphrase.\n";
 
+/* What hangs does not fail. Restarting lets the boot loader count the try; ten times what a slow machine needs. */
+static const char initrd_limit[] = "[Unit]\n"
+                                   "JobTimeoutSec=10min\n"
+                                   "JobTimeoutAction=reboot-force\n";
+
 #define UNITS "/usr/lib/systemd/system/"
 
 const InitrdText initrd_texts[] = {
@@ -362,6 +367,7 @@ const InitrdText initrd_texts[] = {
         { "/usr/lib/sealab/etc-folders.conf", etc_folders, INITRD_ALWAYS, false },
         { "/usr/lib/systemd/system/sysroot.mount.d/50-repart.conf", after_repart, INITRD_ALWAYS, false },
         { "/usr/lib/systemd/system/systemd-fsck-root.service.d/50-repart.conf", after_repart, INITRD_ALWAYS, false },
+        { UNITS "initrd.target.d/50-limit.conf", initrd_limit, INITRD_ATTENDED, true },
         { "/usr/lib/systemd/system/emergency.service.d/50-restart.conf", restart_instead, INITRD_EMERGENCY, true },
         { "/usr/lib/systemd/system/emergency.service.d/50-no-password.conf",
           "[Service]\nEnvironment=SYSTEMD_SULOGIN_FORCE=1\n", INITRD_EMERGENCY, false },
@@ -395,3 +401,31 @@ const InitrdLink initrd_links[] = {
         { "/var/tmp", NULL, 01777 },
         {},
 };
+
+static void hash_items(Hasher *h, const InitrdItem *items) {
+        for (; items->path; items++) {
+                hasher_update_string(h, items->path);
+                hasher_update_string(h, items->package ?: "");
+                hasher_update(h, &items->when, sizeof items->when);
+        }
+}
+
+void initrd_list_digest(Sha256 *ret) {
+        _cleanup_(hasher_freep) Hasher *h = hasher_new();
+
+        hash_items(h, initrd_files);
+        hash_items(h, initrd_libraries);
+        hash_items(h, initrd_units);
+        for (const InitrdText *t = initrd_texts; t->path; t++) {
+                hasher_update_string(h, t->path);
+                hasher_update_string(h, t->text);
+                hasher_update(h, &t->when, sizeof t->when);
+                hasher_update(h, &t->unless, sizeof t->unless);
+        }
+        for (const InitrdLink *l = initrd_links; l->path; l++) {
+                hasher_update_string(h, l->path);
+                hasher_update_string(h, l->target ?: "");
+                hasher_update(h, &l->mode, sizeof l->mode);
+        }
+        hasher_final(h, ret);
+}

@@ -3,7 +3,7 @@
 
 /* What goes into an initrd, by name: data only. */
 
-#include <stdbool.h>
+#include "hash.h"
 
 typedef enum InitrdWhen {
         INITRD_ALWAYS,     /* must be in the pool */
@@ -12,6 +12,7 @@ typedef enum InitrdWhen {
         INITRD_PASSPHRASE, /* with InitrdOptions.passphrase */
         INITRD_ENCRYPTED,  /* with either */
         INITRD_EMERGENCY,  /* with InitrdOptions.emergency_shell */
+        INITRD_ATTENDED,   /* somebody may be typing: with either of emergency_shell and passphrase */
 } InitrdWhen;
 
 typedef struct InitrdItem {
@@ -41,3 +42,6 @@ typedef struct InitrdLink {
         unsigned mode;
 } InitrdLink;
 extern const InitrdLink initrd_links[];
+
+/* Of all these lists: a new sealab must not take an old one's initrd from the cache. */
+void initrd_list_digest(Sha256 *ret);

@@ -48,6 +48,8 @@ static bool is_wanted(const Collector *c, InitrdWhen when) {
                 return c->o->tpm || c->o->passphrase;
         case INITRD_EMERGENCY:
                 return c->o->emergency_shell;
+        case INITRD_ATTENDED:
+                return c->o->emergency_shell || c->o->passphrase;
         default:
                 return true;
         }
