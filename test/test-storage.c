@@ -118,6 +118,22 @@ static void what_is_written_comes_back_and_can_be_replaced(void **state) {
         assert_int_equal(e.id, REFUSAL_TOO_LARGE);
 }
 
+/* A web server's ETag is made of size and second. */
+static void each_timestamp_is_a_second_younger_than_the_one_before(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ char *path = path_join(f->repository, "metadata/timestamp.json");
+        struct timespec last = {};
+
+        for (int i = 0; i < 5; i++) {
+                struct stat st;
+
+                assert_int_equal(storage_write(f->storage, "metadata/timestamp.json", "{}", 2, STORAGE_SHORT, NULL), 0);
+                assert_int_equal(stat(path, &st), 0);
+                assert_true(st.st_mtim.tv_sec > last.tv_sec);
+                last = st.st_mtim;
+        }
+}
+
 static void modes_do_not_depend_on_the_umask(void **state) {
         Fixture *f = *state;
         _cleanup_error_ Error e = {};
@@ -559,6 +575,7 @@ static void our_own_signature_is_that_of_the_specification(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(what_is_written_comes_back_and_can_be_replaced),
+                TEST(each_timestamp_is_a_second_younger_than_the_one_before),
                 TEST(modes_do_not_depend_on_the_umask),
                 TEST(what_is_not_there_is_said_to_be_so),
                 TEST(names_that_lead_out_or_hide_are_refused),
