@@ -421,7 +421,7 @@ an_interrupted_download_goes_on_where_it_was() {
         job update &
         pid=$!
         # One MiB of three is there after a second.
-        for _ in $(seq 100); do grep -q '"done":[1-9][0-9]*,"step":"download"' "$SCRATCH/lines" 2>/dev/null && break; sleep 0.1; done
+        for _ in $(seq 100); do grep -Eq '"done":[1-9][0-9]{6,},"step":"download"' "$SCRATCH/lines" 2>/dev/null && break; sleep 0.1; done
         pkill -KILL -P $pid || fail "it was done already"
         wait $pid || true
         assert_equal "$(entries)" "desk_1.efi " entries
