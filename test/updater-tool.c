@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* For test/integration/updater.sh:
+/* For test/integration/updater.sh and reuse.sh:
  *
  *     updater-tool release FOLDER VERSION SEED    FOLDER/desk_VERSION, as "sealab build" leaves it, of some MiB
  *     updater-tool machine FOLDER RELEASE         a disk image with two slots, an ESP and a root, on which RELEASE runs
  *
- * Two images share the bytes of their first half. */
+ * Two images share the bytes of their first half; those of a small letter and its capital all but one block. */
 
 #define PUBLISH_USR_SIZE ((size_t) 3 << 20 | 8192)
-#define PUBLISH_BYTE(content, i) noise((i) < PUBLISH_USR_SIZE / 2 ? 0 : (unsigned) (content), (i))
+#define PUBLISH_BYTE(content, i) noise(seed_at((unsigned) (content), (i)), (i))
 
 #include <stddef.h>
+
+static unsigned seed_at(unsigned content, size_t i) {
+        if (i < PUBLISH_USR_SIZE / 2)
+                return 0;
+        return content >= 'A' && content <= 'Z' && i / 4096 != 600 ? content - 'A' + 'a' : content;
+}
 
 /* Nothing that could be packed. */
 static unsigned noise(unsigned seed, size_t i) {

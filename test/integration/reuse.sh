@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What a device downloads that holds most of a release already ("sealabd job update" on a machine that is a folder, with
+# releases of some MiB from "sealab publish" behind nginx): counted by the web server, not by us.
+
+. "$(dirname "$0")/../lib.sh"
+
+SEALABD=$BUILD/sealabd
+TOOL=$BUILD/updater-tool
+W=$SCRATCH/w
+server=
+cleanup() { [ -z "$server" ] || kill "$server" 2>/dev/null; wait 2>/dev/null; rm -rf "$SCRATCH"; }
+trap cleanup EXIT
+export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
+# The workers are somebody else.
+chmod 0755 "$BUILD/scratch" "$SCRATCH"
+
+start_nginx() {
+        local nginx n=$SCRATCH/nginx
+        nginx=$(command -v nginx || echo /usr/sbin/nginx)
+        [ -x "$nginx" ] || skip "nginx is not installed"
+        PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        mkdir -p "$n/tmp"
+        cat >"$n/conf" <<EOF
+daemon off;
+pid $n/pid;
+error_log $n/error.log;
+events { }
+http {
+        log_format bytes '\$uri \$status \$body_bytes_sent';
+        access_log $n/access.log bytes;
+        client_body_temp_path $n/tmp/1;
+        proxy_temp_path $n/tmp/2;
+        fastcgi_temp_path $n/tmp/3;
+        uwsgi_temp_path $n/tmp/4;
+        scgi_temp_path $n/tmp/5;
+        server {
+                listen 127.0.0.1:$PORT;
+                root $W/repo;
+        }
+}
+EOF
+        [ "$(id -u)" != 0 ] || sed -i '1i user root;' "$n/conf"
+        "$nginx" -e "$n/error.log" -c "$n/conf" >"$n/output" 2>&1 &
+        server=$!
+        for _ in $(seq 50); do curl -sf "http://127.0.0.1:$PORT/metadata/1.root.json" >/dev/null && return; sleep 0.1; done
+        fail "nginx does not answer: $(cat "$n/output" "$n/error.log")"
+}
+stop_nginx() {
+        kill "$server"
+        wait "$server" || true
+        server=
+}
+
+# sent SUFFIX: bytes of answers with files of that name since the log was cut.
+sent() { awk -v suffix="$1" 'index($1, suffix) == length($1) - length(suffix) + 1 { n += $3 } END { print n + 0 }' "$SCRATCH/nginx/access.log"; }
+
+# update MACHINE FROM TO [ARGUMENT...]
+update() {
+        local m=$1 from=$2 to=$3
+        : >"$SCRATCH/nginx/access.log"
+        "$SEALABD" job update "$to" --root "$m/root" --disk "$m/disk" --boot "$m/esp" --running "$(cat "$W/releases/desk_$from/desk_$from.usr.roothash")" \
+                --state "$m/state" --anchor "$W/repo/metadata/1.root.json" --repository "http://127.0.0.1:$PORT" "${@:4}" \
+                >"$SCRATCH/lines" 2>"$SCRATCH/errors" || fail "$(tail -n 1 "$SCRATCH/lines") $(cat "$SCRATCH/errors")"
+        pack=$(sent .usr.erofs.zst) map=$(sent .usr.map) index=$(sent .usr.index)
+        echo "from $from to $to: $pack of $(stat -c %s "$W"/repo/targets/desk/"$to"/*.usr.erofs.zst) bytes of the pack, index $index, map $map"
+}
+# holds MACHINE VERSION: it is in a slot, byte for byte.
+holds() {
+        local r=$W/releases/desk_$2/desk_$2 offset
+        for part in "desk_$2:usr.erofs" "desk_$2_verity:usr.verity"; do
+                offset=$(partition "$1/disk" "${part%:*}") || fail "no partition ${part%:*}"
+                cmp -n "$(stat -c %s "$r.${part#*:}")" -i "${offset% *}:0" "$1/disk" "$r.${part#*:}" || fail "${part%:*} differs"
+        done
+}
+pack_size() { stat -c %s "$W"/repo/targets/desk/"$1"/*.usr.erofs.zst; }
+fresh() {
+        rm -rf "$W/m"
+        cp -a "$W/pristine" "$W/m"
+}
+
+# 1 and 2 differ in one block; 3 shares its first half with 1.
+releases_are_published() {
+        mkdir -p "$W"
+        "$TOOL" release "$W/releases" 1 a
+        "$TOOL" release "$W/releases" 2 A
+        "$TOOL" release "$W/releases" 3 c
+        "$TOOL" machine "$W/pristine" "$W/releases/desk_1"
+        "$SEALAB" repo keys generate "$W/keys"
+        "$SEALAB" repo init "$W/repo" --keys "$W/keys"
+        for v in 2 3; do "$SEALAB" publish "$W/releases/desk_$v" "$W/repo" --keys "$W/keys" --allow-development; done
+}
+
+a_release_that_is_nearly_the_same_costs_next_to_nothing() {
+        fresh
+        start_nginx
+        update "$W/m" 1 2
+        holds "$W/m" 1
+        holds "$W/m" 2
+        [ "$pack" -gt 0 ] && [ $((pack * 10)) -lt "$(pack_size 2)" ] || fail "$pack bytes of the pack"
+        [ $(((pack + index + map) * 10)) -lt "$(pack_size 2)" ] || fail "$((pack + index + map)) bytes in all"
+        # History says what it was.
+        "$SEALABD" job history --state "$W/m/state" --root "$W/m/root" --disk "$W/m/disk" --boot "$W/m/esp" >"$SCRATCH/last"
+        json "$SCRATCH/last" 'd["data"][-1]["bytes"]' | grep -qx "$((pack + index + map + $(sent .efi) + $(sent .usr.verity-sig)))" ||
+                fail "history: $(cat "$SCRATCH/last"); $pack + $index + $map + $(sent .efi) + $(sent .usr.verity-sig)"
+        stop_nginx
+}
+
+half_of_a_release_costs_half() {
+        fresh
+        start_nginx
+        update "$W/m" 1 3
+        holds "$W/m" 1
+        holds "$W/m" 3
+        [ $((pack * 100)) -gt $(($(pack_size 3) * 40)) ] && [ $((pack * 100)) -lt $(($(pack_size 3) * 60)) ] || fail "$pack bytes of the pack"
+        stop_nginx
+}
+
+what_has_rotted_is_fetched() {
+        local offset
+        fresh
+        start_nginx
+        read -r offset _ <<<"$(partition "$W/m/disk" desk_1)"
+        for i in 5 300 301 400; do flip_byte "$W/m/disk" $((offset + i * 4096 + 77)); done
+        update "$W/m" 1 2
+        holds "$W/m" 2
+        # Three frames of 32 KiB more than otherwise, and nothing else.
+        [ "$pack" -gt 100000 ] && [ "$pack" -lt 200000 ] || fail "$pack bytes of the pack"
+        stop_nginx
+}
+
+without_a_map_everything_is_downloaded() {
+        fresh
+        start_nginx
+        mkdir "$W/aside"
+        mv "$W"/repo/targets/desk/2/*.usr.map "$W/aside/"
+        # Five times the same one, so that nothing waits.
+        update "$W/m" 1 2 --repository "http://127.0.0.1:$PORT/" --repository "http://127.0.0.1:$PORT/." \
+                --repository "http://127.0.0.1:$PORT/./" --repository "http://127.0.0.1:$PORT/././"
+        holds "$W/m" 2
+        assert_equal "$pack" "$(pack_size 2)" "bytes of the pack"
+        grep -q "everything is downloaded" "$SCRATCH/errors" || fail "nobody says why"
+        mv "$W"/aside/* "$W/repo/targets/desk/2/"
+        stop_nginx
+}
+
+a_map_that_was_changed_is_not_used() {
+        local file
+        fresh
+        start_nginx
+        file=$(echo "$W"/repo/targets/desk/2/*.usr.map)
+        cp "$file" "$W/good.map"
+        flip_byte "$file" 40
+        # Five times the same one, so that nothing waits.
+        update "$W/m" 1 2 --repository "http://127.0.0.1:$PORT/" --repository "http://127.0.0.1:$PORT/." \
+                --repository "http://127.0.0.1:$PORT/./" --repository "http://127.0.0.1:$PORT/././"
+        holds "$W/m" 2
+        assert_equal "$pack" "$(pack_size 2)" "bytes of the pack"
+        cp "$W/good.map" "$file"
+        stop_nginx
+}
+
+run releases_are_published
+run a_release_that_is_nearly_the_same_costs_next_to_nothing
+run half_of_a_release_costs_half
+run what_has_rotted_is_fetched
+run without_a_map_everything_is_downloaded
+run a_map_that_was_changed_is_not_used
+finish
