@@ -261,12 +261,18 @@ static const char restart_instead[] =
         "case $line in *systemd.factory_reset*) new=1;; esac\n"                                                        \
         "[ ! -e /sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67 ] || new=1\n"
 
-/* The file stays where a partition was made with it; sealab-root-key.service takes it from there. */
+/* The file stays where a partition was made with it; sealab-root-key.service takes it from there. What waits for the
+ * opened partition has no time limit: that there will be none has to be said here. */
 #define MAKE_ROOT_END(options)                                                                                         \
         "printf %s \"$key\" >/run/sealab/root-key\n"                                                                   \
         "status=0\n"                                                                                                   \
         "systemd-repart --dry-run=no --key-file=/run/sealab/root-key" options " || status=$?\n"                        \
         "[ -n \"$new\" ] && [ $status = 0 ] || rm /run/sealab/root-key\n"                                              \
+        "udevadm settle --timeout=120 || :\n"                                                                          \
+        "if [ $status = 0 ] && [ ! -e /dev/gpt-auto-root-luks ]; then\n"                                               \
+        "  echo '<3>There is a root partition, but it is not encrypted.' >&2\n"                                        \
+        "  exit 1\n"                                                                                                   \
+        "fi\n"                                                                                                         \
         "exit $status\n"
 
 /* PCR 7 is the state of Secure Boot. PCR 15 is empty until a root partition is opened, whose key is measured into it:
