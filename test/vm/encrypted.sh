@@ -51,6 +51,11 @@ root_partition() {
         dd if="$MACHINE/disk.raw" bs=1M iflag=skip_bytes,count_bytes skip="${place% *}" count=$((256 << 20)) status=none
 }
 
+# token FILE KEY: of the one token that systemd keeps beside a LUKS header.
+token() { cryptsetup luksDump --dump-json-metadata "$1" | python3 -c 'import json, sys
+t, = json.load(sys.stdin)["tokens"].values()
+print(json.dumps(t[sys.argv[1]]))' "$2"; }
+
 the_first_boot_makes_an_encrypted_root_partition() {
         encrypted_release
         boot --disk-size 4G --json >"$SCRATCH/first.json"
@@ -59,16 +64,16 @@ the_first_boot_makes_an_encrypted_root_partition() {
         [ "$(json "$SCRATCH/first.json" 'd["root_size"]')" -gt $((3 << 30)) ] || fail "the root file system is too small"
         root_partition >"$SCRATCH/root"
         assert_equal "$(head -c 8 "$SCRATCH/root" | xxd -p)" 4c554b53babe0002 "beginning of the root partition, LUKS version 2"
-        cryptsetup luksDump "$SCRATCH/root" >"$SCRATCH/luks"
-        grep -q 'systemd-tpm2' "$SCRATCH/luks" || fail "no key is with the TPM: $(cat "$SCRATCH/luks")"
-        grep -Eq 'tpm2-hash-pcrs: +7\+15' "$SCRATCH/luks" || fail "the TPM looks at other registers: $(cat "$SCRATCH/luks")"
+        assert_equal "$(token "$SCRATCH/root" type)" '"systemd-tpm2"' "where a key is"
+        assert_equal "$(token "$SCRATCH/root" tpm2-pcrs)" '[7, 15]' "what the TPM looks at"
         # Every ext4 has it in its first block group.
         if grep -aq 'lost+found' "$SCRATCH/root"; then fail "the root partition can be read without a key"; fi
+        mv "$SCRATCH/root" "$SCRATCH/first-root"
 }
 
 the_second_boot_opens_it_by_itself_and_grows_it() {
         encrypted_release
-        [ -e "$SCRATCH/luks" ] || skip "the first boot did not get that far"
+        [ -e "$SCRATCH/first-root" ] || skip "the first boot did not get that far"
         boot --disk-size 6G --ssh 'cat /var/lib/sealab/recovery-key; echo; stat -c %a:%u /var/lib/sealab/recovery-key
                 df -B1 --output=size / | tail -n 1; cat /sys/class/tpm/tpm0/pcr-sha256/15; findmnt -no SOURCE /
                 systemd-cryptenroll --unlock-key-file=/var/lib/sealab/recovery-key --wipe-slot=tpm2 --tpm2-device=auto \
@@ -80,6 +85,9 @@ the_second_boot_opens_it_by_itself_and_grows_it() {
         assert_equal "${said[4]:-}" /dev/mapper/root "what is mounted on /"
         assert_equal "${said[5]:-}" enrolled "a new key for the TPM, as sealab-recipe(5) has it"
         root_partition >"$SCRATCH/root"
+        if [ "$(token "$SCRATCH/root" tpm2-blob)" = "$(token "$SCRATCH/first-root" tpm2-blob)" ]; then fail "the old key stayed"; fi
+        assert_equal "$(token "$SCRATCH/root" tpm2-policy-hash)" "$(token "$SCRATCH/first-root" tpm2-policy-hash)" \
+                "under which conditions the TPM gives the new key"
         printf %s "${said[0]}" >"$SCRATCH/key"
         cryptsetup open --test-passphrase --key-file "$SCRATCH/key" "$SCRATCH/root" || fail "the recovery key opens nothing"
         printf x >>"$SCRATCH/key"
