@@ -76,7 +76,8 @@ the_second_boot_opens_it_by_itself_and_grows_it() {
         [ -e "$SCRATCH/first-root" ] || skip "the first boot did not get that far"
         boot --disk-size 6G --ssh 'cat /var/lib/sealab/recovery-key; echo; stat -c %a:%u /var/lib/sealab/recovery-key
                 df -B1 --output=size / | tail -n 1; cat /sys/class/tpm/tpm0/pcr-sha256/15; findmnt -no SOURCE /
-                systemd-cryptenroll --unlock-key-file=/var/lib/sealab/recovery-key --wipe-slot=tpm2 --tpm2-device=auto \
+                systemd-cryptenroll --wipe-slot=tpm2 /dev/gpt-auto-root-luks >&2 &&
+                        systemd-cryptenroll --unlock-key-file=/var/lib/sealab/recovery-key --tpm2-device=auto \
                         --tpm2-pcrs=7+15:sha256=$(printf %064d 0) /dev/gpt-auto-root-luks >&2 && echo enrolled' >"$SCRATCH/said"
         mapfile -t said <"$SCRATCH/said"
         assert_equal "${said[1]:-}" 600:0 "who can read the recovery key"
