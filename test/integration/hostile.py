@@ -41,7 +41,7 @@ def target(version, suffix):
 ZEROS = bytes(32 << 20)
 
 
-def endless(r): r.reply(r.part + ZEROS, status=200, length=None)
+def endless(r): r.reply(r.file + ZEROS, status=200, length=None)
 def endless_zeros(r): r.reply(ZEROS, status=200, length=None)
 def endless_range(r): r.reply(r.part + ZEROS, length=None)
 
