@@ -11,7 +11,7 @@ TIMEOUT=600
 VARIABLE=/sys/firmware/efi/efivars/FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67
 
 on_machine() { # COMMAND; its output is in $SCRATCH/output
-        offline "$SEALAB" boot "$RELEASE" --ssh --state "$SCRATCH/machine" --timeout $TIMEOUT --log "$SCRATCH/console" -- "$1" \
+        "$SEALAB" boot "$RELEASE" --ssh --state "$SCRATCH/machine" --timeout $TIMEOUT --log "$SCRATCH/console" -- "$1" \
                 >"$SCRATCH/output" 2>"$SCRATCH/errors" || fail "$(tail -n 4 "$SCRATCH/errors")"
 }
 said() { sed -n "s/^$1=//p" "$SCRATCH/output"; }

@@ -241,7 +241,7 @@ END
         is third.status '[d["version"], d["state"]["pinned"], d["state"]["pin"]]' '["1", true, "1"]'
         is automatic 'd["result"]' nothing
         refusal pinned pinned
-        is unpinned.status 'd["state"]["pinned"]' false
+        is unpinned.status 'd["state"].get("pinned", False)' false
         is few '[d["outcome"], "3 is passed over" in d["text"]]' '["nothing", true]'
         refusal cut download
         ! grep -q '_3' "$SCRATCH/entries" || fail "an entry for what did not arrive: $(cat "$SCRATCH/entries")"
