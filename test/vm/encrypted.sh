@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# RootEncryption=tpm2: the first boot makes a root partition that only this machine opens. Only with --all: a build and four
-# boots, one of which has to run into its time limit.
+# RootEncryption=tpm2: the first boot makes a root partition that only this machine opens. A build and four boots, one of
+# which has to run into its time limit.
+#
+# Suite: only with --all
 
 . "$(dirname "$0")/../lib.sh"
 
@@ -118,11 +120,8 @@ a_root_partition_that_is_not_encrypted_is_refused() {
         grep -q 'failed units: .*systemd-repart' "$SCRATCH/output" || fail "for another reason: $(tail -n 5 "$SCRATCH/output")"
 }
 
-# A build and four boots.
-if [ "${SEALAB_TEST_ALL:-0}" = 1 ]; then
-        run the_first_boot_makes_an_encrypted_root_partition
-        run the_second_boot_opens_it_by_itself_and_grows_it
-        run another_tpm_does_not_open_it
-        run a_root_partition_that_is_not_encrypted_is_refused
-fi
+run the_first_boot_makes_an_encrypted_root_partition
+run the_second_boot_opens_it_by_itself_and_grows_it
+run another_tpm_does_not_open_it
+run a_root_partition_that_is_not_encrypted_is_refused
 finish
