@@ -4,6 +4,8 @@
  *
  *     bus-tool storm COUNT SEED   random messages to sealabd, valid and not; it must still answer afterwards
  *     bus-tool error METHOD [TEXT]  the name of the error that sealabd answers
+ *     bus-tool rights [ask]       on the system's bus: each method, and what the caller may: "yes", "password" (an
+ *                                 administrator's is wanted) or "no"; ask: an agent may be asked for it
  *     bus-tool vanish COUNT       calls and is gone before the answer
  *     bus-tool pretend FILE       is an updater whose GetStatus answers what the file holds; its method Emit makes it
  *                                 send JobFinished
@@ -187,6 +189,74 @@ static int vanish(uint64_t count) {
         return r;
 }
 
+/* ---- rights ---- */
+
+typedef struct Call {
+        const char *shown, *interface, *method, *types, *text;
+} Call;
+
+#define OURS UPDATER_BUS_INTERFACE
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+static const Call calls[] = {
+        { "Check", OURS, "Check" },
+        { "Update", OURS, "Update", "s", "" },
+        { "Update-to-version", OURS, "Update", "s", "2.0" },
+        { "UpdateAutomatically", OURS, "UpdateAutomatically" },
+        { "Pin", OURS, "Pin", "s", "" },
+        { "Pin-version", OURS, "Pin", "s", "2.0" },
+        { "Unpin", OURS, "Unpin" },
+        { "Revert", OURS, "Revert" },
+        { "Verify", OURS, "Verify", "b" },
+        { "Cancel", OURS, "Cancel" },
+        { "GetDrift", OURS, "GetDrift" },
+        { "ResetDrift", OURS, "ResetDrift", "s", "0123456789ab" },
+        { "FactoryReset", OURS, "FactoryReset" },
+        { "CancelFactoryReset", OURS, "CancelFactoryReset" },
+        { "GetStatus", OURS, "GetStatus" },
+        { "GetHistory", OURS, "GetHistory" },
+        { "GetConfig", OURS, "GetConfig" },
+        { "Properties", PROPERTIES, "GetAll", "s", OURS },
+        { "Introspect", "org.freedesktop.DBus.Introspectable", "Introspect" },
+};
+
+static int new_call(sd_bus *bus, const Call *c, sd_bus_message **ret) {
+        int r = sd_bus_message_new_method_call(bus, ret, UPDATER_BUS_NAME, UPDATER_BUS_PATH, c->interface, c->method);
+
+        if (r < 0 || !c->types)
+                return r;
+        return *c->types == 'b' ? sd_bus_message_append(*ret, "b", 1) : sd_bus_message_append(*ret, "s", c->text);
+}
+
+/* Whatever else goes wrong has come past the rights. */
+static const char *verdict(int r, const sd_bus_error *e) {
+        if (r >= 0 || !sd_bus_error_has_name(e, SD_BUS_ERROR_ACCESS_DENIED))
+                return r >= 0 || startswith(e->name ?: "", UPDATER_BUS_ERROR) ? "yes" : e->name ?: strerror(-r);
+        return strstr(e->message, "password is needed") ? "password" : "no";
+}
+
+static int print_rights(bool ask) {
+        sd_bus *bus = NULL;
+        int r = sd_bus_open_system(&bus);
+
+        if (r >= 0)
+                (void) sd_bus_set_allow_interactive_authorization(bus, ask);
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(calls); i++) {
+                sd_bus_error e = SD_BUS_ERROR_NULL;
+                sd_bus_message *m = NULL;
+                int q;
+
+                r = new_call(bus, &calls[i], &m);
+                if (r < 0)
+                        break;
+                q = sd_bus_call(bus, m, 0, &e, NULL);
+                printf("%s %s\n", calls[i].shown, verdict(q, &e));
+                sd_bus_error_free(&e);
+                sd_bus_message_unref(m);
+        }
+        sd_bus_flush_close_unref(bus);
+        return r;
+}
+
 /* ---- notifications ---- */
 
 static int on_notify(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -262,6 +332,8 @@ int main(int argc, char **argv) {
                 r = storm(count, seed);
         else if ((argc == 3 || argc == 4) && streq(argv[1], "error"))
                 r = print_error_name(argv[2], argv[3]);
+        else if (argc >= 2 && streq(argv[1], "rights"))
+                r = print_rights(argc == 3 && streq(argv[2], "ask"));
         else if (argc == 3 && streq(argv[1], "vanish") && parse_u64(argv[2], &count))
                 r = vanish(count);
         else if (argc == 3 && streq(argv[1], "receive"))
