@@ -7,17 +7,13 @@
  * Stricter than liberofs where that would hide damage: nothing is read from behind the end (it would pass for zeros),
  * names in a folder must rise, a folder has one parent, and link counts must be true. */
 
-#include <linux/fs.h>
 #include <search.h>
-#include <sys/ioctl.h>
 
+#include "erofs-source.h"
 #include "erofs.h"
-#include "io.h"
 #include "liberofs.h"
 
-#include "erofs/dir.h"
 #include "erofs/inode.h"
-#include "erofs/print.h"
 #include "erofs/xattr.h"
 
 /* Compressed clusters that cross the end of a piece are unpacked twice; this makes them few. */
@@ -48,19 +44,6 @@ typedef struct Seen {
         unsigned n_links, n_found;
 } Seen;
 
-typedef struct Entry {
-        char *name; /* owned */
-        erofs_nid_t nid;
-        unsigned type;
-} Entry;
-
-/* The library hands back the first member. */
-typedef struct Listing {
-        struct erofs_dir_context context;
-        Entry *entries;
-        size_t n_entries, n_allocated;
-} Listing;
-
 typedef struct Walker {
         struct erofs_sb_info *super;
         const ErofsReadOptions *opt; /* borrowed */
@@ -72,76 +55,9 @@ typedef struct Walker {
         Hasher *hasher;
 } Walker;
 
-/* What the reading operation below knows, in the place that the library leaves to it. */
-typedef struct ImageFile {
-        uint64_t size;
-        int fd;
-} ImageFile;
-
-_noreturn_ static void bad(const char *path, const char *fmt, ...) _printf_(2, 3);
-_noreturn_ static void bad(const char *path, const char *fmt, ...) {
-        _cleanup_free_ char *what = NULL;
-        va_list ap;
-        Error e = {};
-
-        va_start(ap, fmt);
-        what = xvasprintf(fmt, ap);
-        va_end(ap);
-        error_set(&e, EBADMSG, REFUSAL_BAD_FORMAT, "%s%s%s", path ?: "", path ? ": " : "", what);
-        liberofs_fail(&e);
-}
-
-_noreturn_ static void too_large(const char *path, const char *what) {
-        Error e = {};
-
-        error_set(&e, EFBIG, REFUSAL_TOO_LARGE, "%s: %s", path, what);
-        liberofs_fail(&e);
-}
-
-static ssize_t image_pread(struct erofs_vfile *file, void *data, size_t size, u64 offset) {
-        ImageFile image;
-        Error e = {};
-
-        memcpy(&image, file->payload, sizeof(image));
-        if (size > image.size || offset > image.size - size)
-                bad(NULL, "it refers to data behind its end");
-        if (io_pread_all(image.fd, data, size, offset, &e) < 0)
-                liberofs_fail(&e);
-        return (ssize_t) size;
-}
-
-static struct erofs_vfops image_operations = { .pread = image_pread };
-
-static void set_image(struct erofs_vfile *file, int fd, uint64_t size) {
-        ImageFile image = { .size = size, .fd = fd };
-
-        _Static_assert(sizeof(image) <= sizeof(file->payload), "does not fit");
-        file->ops = &image_operations;
-        memcpy(file->payload, &image, sizeof(image));
-}
-
 static void put(Walker *w, const void *data, size_t size) {
         if (fwrite(data, 1, size, w->to_parent) != size)
                 _exit(EXIT_FAILURE);
-}
-
-static int take_entry(struct erofs_dir_context *context) {
-        Listing *listing = (Listing *) context;
-        const Entry *last = listing->n_entries > 0 ? listing->entries + listing->n_entries - 1 : NULL;
-        Entry entry = { .nid = context->de_nid, .type = context->de_ftype };
-
-        if (context->dot_dotdot)
-                return 0;
-        if (listing->n_entries >= TREE_ENTRIES_MAX)
-                too_large("one folder", "more entries than an image may have");
-        entry.name = xstrndup(context->dname, context->de_namelen);
-        if (strlen(entry.name) != context->de_namelen)
-                bad(entry.name, "a name with a NUL byte in it");
-        if (last && strcmp(last->name, entry.name) >= 0)
-                bad(entry.name, "names are not sorted");
-        GROW(listing->entries, listing->n_entries, listing->n_allocated);
-        listing->entries[listing->n_entries++] = entry;
-        return 0;
 }
 
 static int compare_seen(const void *a, const void *b) {
@@ -170,15 +86,15 @@ static char *read_target(struct erofs_inode *inode, const char *path) {
         int r;
 
         if (inode->i_size == 0 || inode->i_size > TARGET_MAX)
-                bad(path, "a symbolic link of %" PRIu64 " bytes", inode->i_size);
+                erofs_source_bad(path, "a symbolic link of %" PRIu64 " bytes", inode->i_size);
         target = xnew(char, inode->i_size + 1);
         r = erofs_iopen(&file, inode);
         if (r >= 0)
                 r = erofs_pread(&file, target, inode->i_size, 0);
         if (r < 0)
-                bad(path, "cannot read the symbolic link: %s", strerror(-r));
+                erofs_source_bad(path, "cannot read the symbolic link: %s", strerror(-r));
         if (strlen(target) != inode->i_size)
-                bad(path, "a symbolic link with a NUL byte in it");
+                erofs_source_bad(path, "a symbolic link with a NUL byte in it");
         return target;
 }
 
@@ -190,25 +106,26 @@ static Xattr *read_xattrs(struct erofs_inode *inode, const char *path, size_t *r
         Xattr *xattrs = NULL;
 
         if (size < 0)
-                bad(path, "cannot read the extended attributes: %s", strerror(-size));
+                erofs_source_bad(path, "cannot read the extended attributes: %s", strerror(-size));
         if ((size_t) size > EROFS_XATTRS_MAX)
-                too_large(path, "too many extended attributes");
+                erofs_source_too_large(path, "too many extended attributes");
         names = xnew(char, (size_t) size + 1);
         if (size > 0 && erofs_listxattr(inode, names, (size_t) size) != size)
-                bad(path, "cannot read the extended attributes");
+                erofs_source_bad(path, "cannot read the extended attributes");
         total = (size_t) size;
         for (const char *name = names; name < names + size; name += strlen(name) + 1) {
                 Xattr x = { .name = xstrdup(name) };
                 int value_size = erofs_getxattr(inode, name, NULL, 0);
 
                 if (value_size < 0)
-                        bad(path, "cannot read the extended attribute %s: %s", name, strerror(-value_size));
+                        erofs_source_bad(path, "cannot read the extended attribute %s: %s", name,
+                                         strerror(-value_size));
                 total += x.size = (size_t) value_size;
                 if (total > EROFS_XATTRS_MAX)
-                        too_large(path, "too many extended attributes");
+                        erofs_source_too_large(path, "too many extended attributes");
                 x.value = xmalloc(x.size);
                 if (x.size > 0 && erofs_getxattr(inode, name, x.value, x.size) != value_size)
-                        bad(path, "cannot read the extended attribute %s", name);
+                        erofs_source_bad(path, "cannot read the extended attribute %s", name);
                 GROW(xattrs, n, n_allocated);
                 xattrs[n++] = x;
         }
@@ -223,13 +140,13 @@ static void read_content(Walker *w, struct erofs_inode *inode, const char *path,
 
         r = erofs_iopen(&file, inode);
         if (r < 0)
-                bad(path, "cannot read: %s", strerror(-r));
+                erofs_source_bad(path, "cannot read: %s", strerror(-r));
         for (uint64_t offset = 0; offset < inode->i_size;) {
                 size_t n = MIN(PIECE_SIZE, inode->i_size - offset);
 
                 r = erofs_pread(&file, w->piece, n, offset);
                 if (r < 0)
-                        bad(path, "cannot read at %" PRIu64 ": %s", offset, strerror(-r));
+                        erofs_source_bad(path, "cannot read at %" PRIu64 ": %s", offset, strerror(-r));
                 liberofs_alive();
                 if (send)
                         put(w, w->piece, n);
@@ -273,7 +190,7 @@ static void send_entry(Walker *w, struct erofs_inode *inode, const char *path) {
         } else if (S_ISREG(inode->i_mode)) {
                 record.size = inode->i_size;
                 if (inode->i_size > w->opt->contents_max - w->contents_size)
-                        too_large(path, "the contents are larger than an image may hold");
+                        erofs_source_too_large(path, "the contents are larger than an image may hold");
                 w->contents_size += inode->i_size;
                 if (w->opt->contents == EROFS_CONTENTS_DIGEST)
                         read_content(w, inode, path, false, &record.digest);
@@ -301,29 +218,16 @@ static void walk(Walker *w, erofs_nid_t nid, erofs_nid_t parent_nid, int type, c
 
 static void walk_folder(Walker *w, struct erofs_inode *folder, erofs_nid_t parent_nid, const char *path,
                         unsigned depth) {
-        Listing listing = {
-                .context = {
-                        .dir = folder,
-                        .cb = take_entry,
-                        .pnid = parent_nid,
-                        .flags = EROFS_READDIR_VALID_PNID,
-                },
-        };
-        int r;
+        ErofsSourceListing listing;
 
-        if (depth >= TREE_DEPTH_MAX)
-                too_large(path, "folders too deep inside each other");
-        r = erofs_iterate_dir(&listing.context, true);
-        if (r < 0)
-                bad(path, "cannot read the folder: %s", strerror(-r));
+        erofs_source_list(folder, parent_nid, path, depth, &listing);
         for (size_t i = 0; i < listing.n_entries; i++) {
-                Entry *e = listing.entries + i;
+                const ErofsSourceEntry *e = listing.entries + i;
                 _cleanup_free_ char *child_path = xasprintf("%s/%s", path, e->name);
 
                 walk(w, e->nid, folder->nid, (int) e->type, child_path, depth + 1);
-                free(e->name);
         }
-        free(listing.entries);
+        erofs_source_listing_done(&listing);
 }
 
 /* type is what the folder says, -1 for the root. */
@@ -336,13 +240,13 @@ static void walk(Walker *w, erofs_nid_t nid, erofs_nid_t parent_nid, int type, c
 
         liberofs_alive();
         if (++w->n_entries > TREE_ENTRIES_MAX)
-                too_large(name, "more entries than an image may have");
+                erofs_source_too_large(name, "more entries than an image may have");
         seen = remember(w, nid, &is_new);
         if (!is_new) {
                 if (!seen->path)
-                        bad(name, "a folder that is in two places");
+                        erofs_source_bad(name, "a folder that is in two places");
                 if (type != seen->type)
-                        bad(name, "its type is not what its folder says");
+                        erofs_source_bad(name, "its type is not what its folder says");
                 seen->n_found++;
                 send_link(w, path, seen->path);
                 return;
@@ -350,9 +254,9 @@ static void walk(Walker *w, erofs_nid_t nid, erofs_nid_t parent_nid, int type, c
 
         r = erofs_read_inode_from_disk(&inode);
         if (r < 0)
-                bad(name, "cannot read the inode: %s", strerror(-r));
+                erofs_source_bad(name, "cannot read the inode: %s", strerror(-r));
         if (type < 0 ? !S_ISDIR(inode.i_mode) : type != erofs_mode_to_ftype(inode.i_mode))
-                bad(name, "its type is not what its folder says");
+                erofs_source_bad(name, "its type is not what its folder says");
         send_entry(w, &inode, path);
         if (S_ISDIR(inode.i_mode)) {
                 walk_folder(w, &inode, parent_nid, path, depth);
@@ -368,48 +272,22 @@ static void check_links(const void *item, VISIT visit, int depth _unused_) {
         const Seen *seen = *(Seen *const *) item;
 
         if ((visit == postorder || visit == leaf) && seen->path && seen->n_found != seen->n_links)
-                bad(seen->path, "has %u names, but a link count of %u", seen->n_found, seen->n_links);
-}
-
-static int image_size(int fd, uint64_t *ret, Error *reterr) {
-        struct stat st;
-
-        if (fstat(fd, &st) < 0)
-                return error_errno(reterr, errno, "cannot look at the image");
-        *ret = (uint64_t) st.st_size;
-        if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, ret) < 0)
-                return error_errno(reterr, errno, "cannot get the size of the partition");
-        return 0;
+                erofs_source_bad(seen->path, "has %u names, but a link count of %u", seen->n_found, seen->n_links);
 }
 
 static int read_in_child(FILE *to_parent, void *userdata, Error *reterr) {
         Record end = { .kind = RECORD_END };
         Walker *w = userdata;
         struct erofs_sb_info *super = w->super;
-        uint64_t size;
         int r;
 
-        r = image_size(w->fd, &size, reterr);
+        r = erofs_source_open(w->fd, super, reterr);
         if (r < 0)
                 return r;
-        (void) liberofs_global_init();
-        cfg.c_dbg_lvl = EROFS_ERR;
         (void) setvbuf(to_parent, NULL, _IOFBF, STREAM_BUFFER_SIZE);
         w->to_parent = to_parent;
         w->piece = xmalloc(PIECE_SIZE);
         w->hasher = hasher_new();
-
-        set_image(&super->bdev, w->fd, size);
-        r = erofs_read_superblock(super);
-        if (r < 0)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "no usable superblock: %s", strerror(-r));
-        if (super->extra_devices > 0)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "it needs a second device");
-        if (erofs_sb_has_sb_chksum(super) && erofs_superblock_csum_verify(super) < 0)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the checksum of its superblock does not hold");
-        if (super->primarydevice_blocks > size >> super->blkszbits)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "it has been cut short");
-        set_image(&super->bdev, w->fd, super->primarydevice_blocks << super->blkszbits);
 
         walk(w, super->root_nid, super->root_nid, -1, "", 0);
         twalk(w->seen, check_links);
