@@ -234,6 +234,22 @@ static const char *verdict(int r, const sd_bus_error *e) {
         return strstr(e->message, "password is needed") ? "password" : "no";
 }
 
+/* One job at a time: whoever may is let in when the one before is over. */
+static int call_when_free(sd_bus *bus, const Call *c, sd_bus_error *e) {
+        for (unsigned i = 0;; i++) {
+                sd_bus_message *m = NULL;
+                int r = new_call(bus, c, &m);
+
+                if (r >= 0)
+                        r = sd_bus_call(bus, m, 0, e, NULL);
+                sd_bus_message_unref(m);
+                if (i == 500 || !sd_bus_error_has_name(e, UPDATER_BUS_ERROR "Busy"))
+                        return r;
+                sd_bus_error_free(e);
+                (void) usleep(10000);
+        }
+}
+
 static int print_rights(bool ask) {
         sd_bus *bus = NULL;
         int r = sd_bus_open_system(&bus);
@@ -242,16 +258,10 @@ static int print_rights(bool ask) {
                 (void) sd_bus_set_allow_interactive_authorization(bus, ask);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(calls); i++) {
                 sd_bus_error e = SD_BUS_ERROR_NULL;
-                sd_bus_message *m = NULL;
-                int q;
+                int q = call_when_free(bus, &calls[i], &e);
 
-                r = new_call(bus, &calls[i], &m);
-                if (r < 0)
-                        break;
-                q = sd_bus_call(bus, m, 0, &e, NULL);
                 printf("%s %s\n", calls[i].shown, verdict(q, &e));
                 sd_bus_error_free(&e);
-                sd_bus_message_unref(m);
         }
         sd_bus_flush_close_unref(bus);
         return r;
