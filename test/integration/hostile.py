@@ -81,6 +81,20 @@ def stuck_at(n):
     return behave
 
 
+# Faster than what counts as silence, and not fast enough to be waited for.
+def trickle(r):
+    r.head(206 if r.ranged else 200, f"Content-Length: {len(r.part)}", f"Content-Range: bytes {r.first}-{r.last}/{len(r.file)}")
+    for at in range(0, len(r.part), 4096):
+        r.body(r.part[at:at + 4096])
+        time.sleep(0.2)
+
+
+def trickle_and_cut(r):
+    r.part = r.part[:65536]
+    trickle(r)
+    r.keep = False
+
+
 def slow_first_byte(r):
     time.sleep(STALL / 3)
     r.honest()
@@ -270,7 +284,8 @@ def on(pattern, behaviour, times=None): return [(pattern, behaviour, times)]
 # name, rules of the servers in the order in which they are configured, result; then, where it is not what all others have:
 # version: what is installed; repositories: what they serve; seen: what the machine has polled before; now: seconds from now;
 # configured: servers come from the configuration; tls: by https, with the certificate of that name; runs: how often at most;
-# peer: rules of a server to which others redirect; shared: at most so much of the pack from all servers together.
+# peer: rules of a server to which others redirect; shared: at most so much of the pack from all servers together; stall: seconds;
+# within: seconds for all of it.
 CASES = [
     ("an_endless_timestamp", [on(TIMESTAMP, endless)], "too-large"),
     ("an_endless_next_root", [on("2.root.json", endless_zeros)], "too-large"),
@@ -301,6 +316,8 @@ CASES = [
     ("a_server_that_says_nothing", [on(ANY, mute)], "download"),
     ("a_channel_that_says_nothing", [on(CHANNEL, mute)], "download"),
     ("a_pack_that_stops_in_the_middle", [on(PACK, stuck_at(1500000))], "download"),
+    ("a_pack_that_is_just_not_silent", [on(PACK, trickle)], "download", dict(stall=1, within=30)),
+    ("a_pack_that_is_just_not_silent_in_pieces", [on(PACK, trickle_and_cut)], "download", dict(stall=1, within=30)),
     ("a_uki_that_stops_in_the_middle", [on(UKI, stuck_at(3000))], "download"),
     ("a_slow_first_byte", [on(FILE, slow_first_byte)], INSTALLED),
     ("a_connection_that_stops_after_each_answer", [on(ANY, stuck_after)], INSTALLED),
@@ -420,6 +437,7 @@ CASES = [
      dict(shared=3154045 + MIB)),
     ("a_mirror_that_stops_in_the_middle_and_a_good_one", [on(PACK, stuck_at(1500000)), HONEST], INSTALLED, dict(shared=3154045 + MIB)),
     ("a_mirror_of_others_and_a_good_one", [HONEST, HONEST], INSTALLED, dict(repositories=["foreign", "repo-3"])),
+    ("a_mirror_that_is_just_not_silent_and_a_good_one", [on(PACK, trickle), HONEST], INSTALLED, dict(within=30)),
     ("two_mirrors_that_fail_in_turns", [on(FILE, sometimes(0.5, failing)), on(FILE, sometimes(0.5, failing))], INSTALLED, dict(runs=5)),
 ]
 
@@ -457,9 +475,9 @@ class Machine:
         with open(self.folder + "/root/etc/sealab/updater.conf", "w") as f:
             f.write(text)
 
-    def job(self, kind, urls, now=0):
+    def job(self, kind, urls, now=0, stall=STALL):
         argv = [program, "job", kind, "--root", self.folder + "/root", "--disk", self.folder + "/disk", "--boot", self.folder + "/esp",
-                "--running", release(1, "usr.roothash").decode().strip(), "--state", self.folder + "/state", "--stall", str(STALL),
+                "--running", release(1, "usr.roothash").decode().strip(), "--state", self.folder + "/state", "--stall", str(stall),
                 "--anchor", folder + "/repo-3/metadata/1.root.json", "--now", str(int(time.time()) + now)]
         for u in urls:
             argv += ["--repository", u]
@@ -501,13 +519,15 @@ def honest_run(m, version):
     m.check(newest)
 
 
-def check_servers(servers, settings, ended):
+def check_servers(servers, settings, began, ended):
     for s in servers:
         if s.worst:
             raise Failure(f"more than the signed size of {s.worst[0]} was taken")
         # Twice 20 s and what waiting in between takes, of 60; a machine with other work to do is slower, too.
         if s.silent_since and ended - s.silent_since > 60 * STALL / 20 + 5 and not settings.get("peer"):
             raise Failure(f"it ended {ended - s.silent_since:.1f} s after the server fell silent")
+    if ended - began > settings.get("within", 100):
+        raise Failure(f"it took {ended - began:.1f} s")
     if "shared" in settings:
         total = sum(n for s in servers for name, n in s.totals.items() if fnmatch.fnmatch(name, PACK))
         if total > settings["shared"] + server.SLACK:
@@ -533,8 +553,10 @@ def attempt(name, rules, wanted, settings):
         s.peer = peers[0] if peers else None
     try:
         for _ in range(settings.get("runs", 1)):
+            began = time.monotonic()
             urls = [s.url for s in servers]
-            result = m.configured_job("update", " ".join(urls), True) if configured else m.job("update", urls, settings.get("now", 0))
+            result = m.configured_job("update", " ".join(urls), True) if configured else \
+                m.job("update", urls, settings.get("now", 0), settings.get("stall", STALL))
             ended = time.monotonic()
             if result["result"] == wanted:
                 break
@@ -545,7 +567,7 @@ def attempt(name, rules, wanted, settings):
     finally:
         for s in servers + peers:
             s.stop()
-    check_servers(servers + peers, settings, ended)
+    check_servers(servers + peers, settings, began, ended)
     version = settings.get("version", 3) if wanted == INSTALLED else None
     m.check(version)
     honest_run(m, version)

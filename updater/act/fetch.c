@@ -6,6 +6,7 @@
 #include "fetch-worker.h"
 #include "io.h"
 #include "log.h"
+#include "patience.h"
 #include "version.h"
 #include "worker.h"
 
@@ -345,6 +346,7 @@ typedef struct Download {
         uint64_t kept;     /* bytes that need not be asked for again, whatever happens */
         uint64_t furthest; /* of a file as a whole: how far an attempt came */
         int64_t moved;     /* when one of these grew; monotonic, milliseconds */
+        Patience patience;
         size_t repository; /* index of the one in use */
 } Download;
 
@@ -365,13 +367,14 @@ static char *target_url(const Download *d) {
         return http_join(repository, name);
 }
 
-static int start_pull(const Download *d, PullJob *job, char **url, Worker **ret, Error *reterr) {
+static int start_pull(Download *d, PullJob *job, char **url, Worker **ret, Error *reterr) {
         _cleanup_strv_free_ char **readable = readable_folders(d->options);
         WorkerOptions options = { .network = true, .readable = readable };
 
         *url = target_url(d);
         job->url = *url;
         job->options = d->options;
+        patience_attempt(&d->patience, monotonic_msec());
         return worker_start(&options, fetch_pull_body, job, ret, reterr);
 }
 
@@ -394,13 +397,15 @@ static void wait_a_little(const Download *d, unsigned failures) {
 }
 
 /* Runs attempt() until it succeeds, going from repository to repository; progress sets the count back. Where attempts
- * end because servers stall, two are all that there is time for, unless there are repositories still to be asked. */
+ * end because servers stall, two are all that there is time for, unless there are repositories still to be asked. No
+ * progress is enough for a file that takes too long as a whole (patience.h). */
 static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Error *reterr), void *userdata,
                    Error *reterr) {
         size_t n = strv_length(d->options->repositories);
         unsigned failures = 0;
 
         d->moved = monotonic_msec();
+        d->patience = patience_new(d->total, stall_seconds(d), d->options->http.rate_limit, n, d->moved);
         for (;;) {
                 uint64_t before = d->kept;
                 _cleanup_error_ Error e = {};
@@ -412,7 +417,7 @@ static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Erro
                 if (e.id == REFUSAL_NO_SPACE || e.id == REFUSAL_CANCELLED || e.id == REFUSAL_PATH_ESCAPE)
                         return error_move(reterr, &e);
                 failures = d->kept > before ? 1 : failures + 1;
-                if (failures >= ATTEMPTS_MAX ||
+                if (d->patience.over || failures >= ATTEMPTS_MAX ||
                     (failures >= MAX(n, 2U) && monotonic_msec() - d->moved >= (int64_t) stall_seconds(d) * 2000))
                         return error_move(reterr, &e);
                 log_warning("%s; trying again", e.message);
@@ -461,6 +466,8 @@ static int pull_whole(Download *d, void *userdata, Error *reterr) {
                 }
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
+                if (r >= 0)
+                        r = patience_check(&d->patience, message.size, monotonic_msec(), reterr);
         }
         if (r < 0)
                 return r;
@@ -505,6 +512,7 @@ static int fetch_index(Download *d, Pack *p, Error *reterr) {
                                  d->offer->description->version);
         small.kind = ARTIFACT_USR_INDEX;
         small.sink = &sink;
+        small.total = d->offer->download[ARTIFACT_USR_INDEX];
         if (d->offer->download[ARTIFACT_USR_INDEX] > INDEX_SIZE_MAX)
                 return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "the index of the pack is too large");
         r = persist(&small, pull_whole, NULL, reterr);
@@ -548,6 +556,8 @@ static int receive_frames(Download *d, Pack *p, Worker *w, size_t begin, size_t 
                 d->moved = monotonic_msec();
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
+                if (r >= 0)
+                        r = patience_check(&d->patience, p->index->frames[i].packed_size, d->moved, reterr);
         }
         return r;
 }
