@@ -127,6 +127,7 @@ static int set_up_bus(Daemon *d, Error *reterr) {
         ManagerObserver observer = {
                 .progress = on_progress, .finished = on_finished, .idle = set_idle, .userdata = d
         };
+        _cleanup_free_ char *program = job_program();
         int r;
 
         r = d->user ? sd_bus_open_user(&d->bus) : sd_bus_open_system(&d->bus);
@@ -135,7 +136,7 @@ static int set_up_bus(Daemon *d, Error *reterr) {
         r = sd_bus_add_filter(d->bus, NULL, on_message, d);
         if (r < 0)
                 return error_errno(reterr, r, "cannot watch the bus");
-        r = manager_new(d->event, "/proc/self/exe", d->extra, &observer, &d->manager, reterr);
+        r = manager_new(d->event, program, d->extra, &observer, &d->manager, reterr);
         if (r >= 0)
                 r = bus_face_new(d->bus, &d->face, reterr);
         if (r < 0)
@@ -159,12 +160,20 @@ static int run(Daemon *d, Error *reterr) {
         return r < 0 ? error_errno(reterr, r, "the event loop failed") : 0;
 }
 
+static int become_job(char **argv) {
+        _cleanup_free_ char *program = job_program();
+
+        (void) execv(program, argv);
+        log_error("sealabd: cannot run %s: %s", program, strerror(errno));
+        return refusal_exit_status(REFUSAL_SYSTEM);
+}
+
 int main(int argc, char **argv) {
         _cleanup_(daemon_done) Daemon d = {};
         _cleanup_error_ Error e = {};
 
         if (argc > 2 && streq(argv[1], "job"))
-                return job_main(argc - 2, argv + 2);
+                return become_job(argv + 1);
         for (int i = 1; i < argc; i++)
                 if (streq(argv[i], "--help")) {
                         fputs(help, stdout);

@@ -20,29 +20,6 @@
 #define PROGRESS_INTERVAL_MSEC 100
 #define COME_BACK_WITHIN_SEC (24 * 3600)
 
-static const char *const kind_names[_JOB_KIND_MAX] = {
-        [JOB_CHECK] = "check",     [JOB_UPDATE] = "update",     [JOB_AUTO] = "auto",
-        [JOB_REVERT] = "revert",   [JOB_PIN] = "pin",           [JOB_UNPIN] = "unpin",
-        [JOB_VERIFY] = "verify",   [JOB_SETTLE] = "settle",     [JOB_STATUS] = "status",
-        [JOB_HISTORY] = "history", [JOB_LIST] = "list",         [JOB_CONFIG] = "config",
-        [JOB_DRIFT] = "drift",     [JOB_RESET] = "reset-drift", [JOB_FACTORY_RESET] = "factory-reset",
-};
-
-const char *job_kind_name(JobKind kind) {
-        return kind < _JOB_KIND_MAX ? kind_names[kind] : "unknown";
-}
-
-JobKind job_kind_from_name(const char *name) {
-        for (JobKind k = 0; k < _JOB_KIND_MAX; k++)
-                if (streq(kind_names[k], name))
-                        return k;
-        return _JOB_KIND_MAX;
-}
-
-bool job_kind_only_reads(JobKind kind) {
-        return kind == JOB_STATUS || kind == JOB_HISTORY || kind == JOB_CONFIG || kind == JOB_DRIFT;
-}
-
 typedef struct Job {
         JobKind kind;
         const char *version; /* or whatever else the argument is */
@@ -600,7 +577,7 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
         if (optind < argc)
                 j->version = argv[optind++];
         if (optind < argc)
-                return error_set(reterr, EINVAL, REFUSAL_USAGE, "job %s: too many arguments", kind_names[j->kind]);
+                return error_set(reterr, EINVAL, REFUSAL_USAGE, "job %s: too many arguments", job_kind_name(j->kind));
         return 0;
 }
 

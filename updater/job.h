@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* "sealabd job KIND [ARGUMENT] [OPTION...]": one piece of work, in a process of its own. Standard output carries one
+/* "sealabd job KIND [ARGUMENT] [OPTION...]": one piece of work, in a process and program (sealabd-job) of its own. Standard output carries one
  * JSON object a line:
  *
  *     {"step": "download", "done": 1234, "total": 5678}        how far it is; at most ten a second
@@ -38,3 +38,6 @@ bool job_kind_only_reads(JobKind kind);
 
 /* argv[0] is the kind. Returns the exit status. */
 int job_main(int argc, char **argv);
+
+/* sealabd-job, beside the calling program where that is not installed; owned. */
+char *job_program(void);

@@ -179,7 +179,6 @@ _noreturn_ static void child_main(const Manager *m, JobKind kind, char *const *a
                 _exit(1);
         (void) syscall(SYS_close_range, 3U, ~0U, 0);
         strv_extend(&argv, m->program);
-        strv_extend(&argv, "job");
         strv_extend(&argv, job_kind_name(kind));
         strv_extend_strv(&argv, m->extra);
         strv_extend_strv(&argv, arguments);
