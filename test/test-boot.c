@@ -123,6 +123,18 @@ static void what_does_not_belong_never_becomes_an_entry(void **state) {
                 assert_int_equal(e.id, REFUSAL_MIXED);
                 kernel_done(&changed);
         }
+        /* One part is missing: the firmware would return from it, and need not try another entry. */
+        for (const char *const *missing = (const char *const[]){ ".linux", ".initrd", ".osrel", ".cmdline", NULL };
+             *missing; missing++) {
+                _cleanup_free_ char *line = LINE_OF(hex);
+                Kernel part = { .description = k.description };
+                _cleanup_error_ Error e = {};
+
+                part.uki = fixture_uki_without(*missing, line, &part.size);
+                assert_true(install(f, m, &part, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_BAD_FORMAT);
+                kernel_done(&part);
+        }
         /* Unsigned. */
         {
                 size_t size;

@@ -57,23 +57,36 @@ static inline void machine_fixture_text(const char *folder, const char *name, co
         machine_fixture_write(folder, name, text, strlen(text));
 }
 
-/* A UKI of a synthetic stub with that command line and a signature that nobody's key made; owned. */
-static inline void *fixture_uki(const char *command_line, size_t *ret_size) {
-        size_t stub_size, size, signed_size;
+/* A UKI of a synthetic stub with that command line, all other sections but one, and a signature that nobody's key made;
+ * owned. */
+static inline void *fixture_uki_without(const char *missing, const char *command_line, size_t *ret_size) {
+        size_t stub_size, size, signed_size, n = 0;
         _cleanup_free_ void *stub = synthetic_pe(&stub_size), *image = NULL;
-        PeAddition section = { .name = ".cmdline",
-                               .data = command_line,
-                               .size = command_line ? strlen(command_line) : 0 };
+        const PeAddition all[] = {
+                { .name = ".osrel", .data = "ID=desk", .size = 7 },
+                { .name = ".cmdline", .data = command_line, .size = command_line ? strlen(command_line) : 0 },
+                { .name = ".initrd", .data = "initrd", .size = 6 },
+                { .name = ".linux", .data = "kernel", .size = 6 },
+        };
+        PeAddition sections[ELEMENTSOF(all)];
         void *with_signature = NULL;
         _cleanup_error_ Error e = {};
         int r;
 
-        r = pe_add_sections(stub, stub_size, &section, command_line ? 1 : 0, &image, &size, &e);
+        for (size_t i = 0; i < ELEMENTSOF(all); i++)
+                if (all[i].data && !streq_ptr(missing, all[i].name))
+                        sections[n++] = all[i];
+        r = pe_add_sections(stub, stub_size, sections, n, &image, &size, &e);
         if (r >= 0)
                 r = pe_attach_signature(image, size, "0\nsignature!", 12, &with_signature, &signed_size, &e);
         updater_ok(r, &e);
         *ret_size = signed_size;
         return with_signature;
+}
+
+/* Without a command line: has no such section. */
+static inline void *fixture_uki(const char *command_line, size_t *ret_size) {
+        return fixture_uki_without(NULL, command_line, ret_size);
 }
 
 static inline void machine_fixture_entry(const MachineFixture *f, const char *file, const Sha256 *root_hash) {

@@ -107,6 +107,21 @@ int boot_check_space(const Machine *m, uint64_t uki_size, Error *reterr) {
 
 /* ---- installing ---- */
 
+/* What systemd-stub does without, the machine does not: firmware that cannot start an entry need not try another. */
+static int check_complete(const PeImage *image, const ReleaseDescription *d, Error *reterr) {
+        static const char *const needed[] = { ".linux", ".initrd", ".osrel", ".cmdline" };
+
+        for (size_t i = 0; i < ELEMENTSOF(needed); i++) {
+                const PeSection *section = pe_find(image, needed[i]);
+                size_t n = 0;
+
+                if (!section || !pe_section_data(image, section, &n) || n == 0)
+                        return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the kernel image of %s has no %s",
+                                         d->version, needed[i]);
+        }
+        return 0;
+}
+
 static int check_uki(const ReleaseDescription *d, const void *uki, size_t size, Error *reterr) {
         _cleanup_(pe_done) PeImage image = {};
         const void *signature, *text;
@@ -121,11 +136,11 @@ static int check_uki(const ReleaseDescription *d, const void *uki, size_t size, 
                 r = pe_signature(&image, &signature, &n, reterr);
         if (r < 0)
                 return error_prefix(reterr, "the kernel image of %s", d->version);
+        r = check_complete(&image, d, reterr);
+        if (r < 0)
+                return r;
         section = pe_find(&image, ".cmdline");
-        text = section ? pe_section_data(&image, section, &n) : NULL;
-        if (!text)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the kernel image of %s has no command line",
-                                 d->version);
+        text = pe_section_data(&image, section, &n);
         sha256_buffer(text, n, &digest);
         line = xstrndup(text, n);
         if (!sha256_equal(&digest, &d->command_line) || !strstr(line, wanted))
