@@ -33,6 +33,17 @@ typedef struct Artifact {
         Sha256 sha256; /* of the decoded bytes */
 } Artifact;
 
+/* A delta (common/delta/delta.h) that makes an artifact out of that of an older version. */
+typedef struct ArtifactDelta {
+        ArtifactKind artifact; /* usr or uki */
+        char *from;            /* the older version */
+        Sha256 from_id;        /* of what it begins with. usr: the root hash; uki: SHA-256 of the file */
+        char *target;          /* target path; length and hashes stand in the targets metadata */
+        uint64_t head_size;    /* of the file's first part, which is checked by itself */
+        Sha256 head_sha256;
+} ArtifactDelta;
+#define DESCRIPTION_DELTAS_MAX 64
+
 typedef struct ReleaseDescription {
         char *product, *architecture, *version; /* "laptop", "x86-64", "2026.11.1" */
         uint64_t epoch; /* security floor: a machine that has blessed epoch N takes nothing below */
@@ -44,6 +55,8 @@ typedef struct ReleaseDescription {
         char *kernel_version;    /* may be NULL */
         char *minimum_updater;   /* "0.1.0" */
         Artifact artifacts[_ARTIFACT_KIND_MAX];
+        ArtifactDelta *deltas; /* by older version and artifact; no two the same */
+        size_t n_deltas;
         Rollout rollout;
         bool critical;     /* installed at the next opportunity: windows and shares do not hold it back, pins do */
         char *notes;       /* one paragraph for people; may be NULL */

@@ -12,6 +12,9 @@ typedef struct Offer {
         ReleaseDescription *description;       /* borrowed */
         uint64_t download[_ARTIFACT_KIND_MAX]; /* bytes of each target as stored on the server */
         Sha256 target_sha256[_ARTIFACT_KIND_MAX];
+        /* Of each of the description's deltas. */
+        uint64_t delta_download[DESCRIPTION_DELTAS_MAX];
+        Sha256 delta_sha256[DESCRIPTION_DELTAS_MAX];
 } Offer;
 
 typedef struct PlanRequest {
