@@ -3,7 +3,9 @@
 /* The description of a release and, where the input is no object, the text of a rollout. What is accepted must come
  * back the same from what is written of it, and keep the promises that the code behind relies on. */
 
+#include "delta.h"
 #include "description.h"
+#include "version.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,6 +44,17 @@ static void check(const ReleaseDescription *d) {
 
                 require(!a->present || (file && *file && *file != '.' && !strchr(file, '/')));
                 require(!a->present || (a->size > 0 && a->size <= DESCRIPTION_IMAGE_SIZE_MAX));
+        }
+        require(d->n_deltas <= DESCRIPTION_DELTAS_MAX);
+        for (size_t i = 0; i < d->n_deltas; i++) {
+                const ArtifactDelta *delta = &d->deltas[i];
+                const char *file = startswith(delta->target, folder);
+
+                require(delta->artifact == ARTIFACT_USR || delta->artifact == ARTIFACT_UKI);
+                require(file && *file && *file != '.' && !strchr(file, '/'));
+                require(version_is_valid(delta->from) && version_compare(delta->from, d->version) < 0);
+                require(delta->head_size >= DELTA_HEADER_SIZE && delta->head_size <= DELTA_HEAD_MAX);
+                require(i == 0 || description_delta_compare(delta - 1, delta) < 0);
         }
         require(!d->notes || strlen(d->notes) <= DESCRIPTION_NOTES_MAX);
         require(strv_length(d->supersedes) <= DESCRIPTION_SUPERSEDES_MAX);

@@ -9,6 +9,7 @@
 
 #include "description.h"
 #include "io.h"
+#include "version.h"
 
 #define HEX8(c) c c c c c c c c
 #define HEX(c) HEX8(c) HEX8(c) HEX8(c) HEX8(c) HEX8(c) HEX8(c) HEX8(c) HEX8(c)
@@ -28,7 +29,13 @@ static const char full[] =
         "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.map\"},\"verity-sig\":{"
         "\"encoding\":\"none\",\"sha256\":\"" HEX("3") "\",\"size\":4096,"
         "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.verity-sig\"}},"
-        "\"commandLine\":\"" HEX("4") "\",\"critical\":true,\"epoch\":3,"
+        "\"commandLine\":\"" HEX("4") "\",\"critical\":true,\"deltas\":["
+        "{\"artifact\":\"usr\",\"from\":\"2026.9.1\",\"fromId\":\"" HEX("9") "\",\"headSha256\":\"" HEX("a") "\","
+        "\"headSize\":160,\"target\":\"desk/2026.11.1/2026.9.1.usr.delta\"},"
+        "{\"artifact\":\"usr\",\"from\":\"2026.10.2\",\"fromId\":\"" HEX("b") "\",\"headSha256\":\"" HEX("c") "\","
+        "\"headSize\":8388608,\"target\":\"desk/2026.11.1/2026.10.2.usr.delta\"},"
+        "{\"artifact\":\"uki\",\"from\":\"2026.10.2\",\"fromId\":\"" HEX("d") "\",\"headSha256\":\"" HEX("e") "\","
+        "\"headSize\":400,\"target\":\"desk/2026.11.1/2026.10.2.uki.delta\"}],\"epoch\":3,"
         "\"format\":1,\"kernelVersion\":\"6.12.57+deb13-amd64\",\"minimumUpdater\":\"0.1.0\","
         "\"notes\":\"Mends the printer \\u2014 f\\u00fcr alle.\",\"product\":\"desk\","
         "\"rollout\":{\"initial\":100,\"perDay\":1000,\"salt\":\"" SALT "\","
@@ -45,14 +52,14 @@ static json_t *load(const char *text) {
         return value;
 }
 
-/* "artifacts/usr/size": there the value is replaced, added or (NULL) removed. */
+/* "artifacts/usr/size", "deltas/0/from": there the value is replaced, added or (NULL) removed. */
 static void change(json_t *document, const char *path, const char *value) {
         _cleanup_strv_free_ char **steps = strv_split(path, "/");
         size_t n = strv_length(steps);
         json_t *at = document;
 
         for (size_t i = 0; i + 1 < n; i++)
-                at = json_object_get(at, steps[i]);
+                at = json_is_array(at) ? json_array_get(at, (size_t) atoi(steps[i])) : json_object_get(at, steps[i]);
         assert_true(json_is_object(at));
         if (value)
                 assert_int_equal(json_object_set_new(at, steps[n - 1], load(value)), 0);
@@ -77,6 +84,19 @@ static char *text_of(size_t n) {
         text[0] = text[n + 1] = '"';
         text[n + 2] = 0;
         return text;
+}
+
+/* Two deltas from each of so many versions. */
+static char *deltas_from(unsigned n) {
+        _cleanup_buffer_ Buffer b = {};
+
+        for (unsigned i = 0; i < 2 * n; i++)
+                buffer_printf(&b,
+                              "%s{\"from\":\"1.%u\",\"artifact\":\"%s\",\"fromId\":\"%s\",\"headSha256\":\"%s\","
+                              "\"headSize\":160,\"target\":\"desk/2026.11.1/%u.delta\"}",
+                              i > 0 ? "," : "[", i / 2, i % 2 == 0 ? "usr" : "uki", HEX("1"), HEX("2"), i);
+        buffer_puts(&b, "]");
+        return buffer_steal(&b);
 }
 
 static char *versions(unsigned n) {
@@ -129,6 +149,39 @@ static void every_member_arrives_where_it_belongs(void **state) {
         assert_string_equal(d->withdrawn, "eats files");
 }
 
+static void each_delta_arrives_with_its_numbers(void **state) {
+        _cleanup_(description_freep) ReleaseDescription *d = parse(full);
+
+        assert_int_equal(d->n_deltas, 3);
+        assert_int_equal(d->deltas[0].artifact, ARTIFACT_USR);
+        assert_string_equal(d->deltas[0].from, "2026.9.1");
+        assert_int_equal(d->deltas[0].from_id.bytes[31], 0x99);
+        assert_string_equal(d->deltas[0].target, "desk/2026.11.1/2026.9.1.usr.delta");
+        assert_int_equal(d->deltas[0].head_size, 160);
+        assert_int_equal(d->deltas[0].head_sha256.bytes[0], 0xaa);
+        assert_string_equal(d->deltas[1].from, "2026.10.2");
+        assert_int_equal(d->deltas[1].head_size, 8388608);
+        assert_int_equal(d->deltas[2].artifact, ARTIFACT_UKI);
+        assert_string_equal(d->deltas[2].target, "desk/2026.11.1/2026.10.2.uki.delta");
+}
+
+static void deltas_have_one_order(void **state) {
+        static const ArtifactDelta in_order[] = {
+                { ARTIFACT_USR, (char *) "2026.9.1" },
+                { ARTIFACT_UKI, (char *) "2026.9.1" },
+                { ARTIFACT_USR, (char *) "2026.9.01" },
+                { ARTIFACT_USR, (char *) "2026.10.1" },
+        };
+
+        /* As versions these two are the same; as texts they are not. */
+        assert_int_equal(version_compare("2026.9.1", "2026.9.01"), 0);
+        assert_true(description_delta_compare(&in_order[2], &in_order[0]) < 0);
+        assert_true(description_delta_compare(&in_order[0], &in_order[1]) < 0);
+        assert_true(description_delta_compare(&in_order[1], &in_order[3]) < 0);
+        assert_true(description_delta_compare(&in_order[3], &in_order[2]) > 0);
+        assert_int_equal(description_delta_compare(&in_order[1], &in_order[1]), 0);
+}
+
 static void what_is_written_is_what_was_read(void **state) {
         _cleanup_(description_freep) ReleaseDescription *d = parse(full);
         _cleanup_json_ json_t *before = load(full), *after = description_to_json(d);
@@ -138,9 +191,9 @@ static void what_is_written_is_what_was_read(void **state) {
 
 static void what_is_as_usual_is_left_out(void **state) {
         static const char *const optional[] = {
-                "epoch",      "kernelVersion",       "rollout",          "critical",
-                "notes",      "supersedes",          "withdrawn",        "artifacts/verity-sig",
-                "verityUuid", "artifacts/usr-index", "artifacts/usr-map"
+                "epoch",      "kernelVersion",       "rollout",           "critical",
+                "notes",      "supersedes",          "withdrawn",         "artifacts/verity-sig",
+                "verityUuid", "artifacts/usr-index", "artifacts/usr-map", "deltas"
         };
         _cleanup_json_ json_t *custom = load(full), *after = NULL;
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
@@ -164,6 +217,7 @@ static void what_is_as_usual_is_left_out(void **state) {
         change(custom, "sealab/epoch", "0");
         change(custom, "sealab/critical", "false");
         change(custom, "sealab/supersedes", "[]");
+        change(custom, "sealab/deltas", "[]");
         change(custom, "sealab/rollout", "{\"initial\":10000}");
         d = description_free(d);
         assert_int_equal(description_parse(custom, "text", &d, NULL), 0);
@@ -173,7 +227,8 @@ static void what_is_as_usual_is_left_out(void **state) {
 }
 
 static void other_values_that_are_allowed(void **state) {
-        _cleanup_free_ char *notes = text_of(DESCRIPTION_NOTES_MAX), *many = versions(DESCRIPTION_SUPERSEDES_MAX);
+        _cleanup_free_ char *notes = text_of(DESCRIPTION_NOTES_MAX), *many = versions(DESCRIPTION_SUPERSEDES_MAX),
+                            *deltas = deltas_from(DESCRIPTION_DELTAS_MAX / 2);
         const struct {
                 const char *path, *value;
         } cases[] = {
@@ -188,6 +243,9 @@ static void other_values_that_are_allowed(void **state) {
                 { "sealab/artifacts/uki/target", "\"desk/2026.11.1/a+b~c^d-e_F.0\"" },
                 { "sealab/notes", notes },
                 { "sealab/supersedes", many },
+                { "sealab/deltas", deltas },
+                { "sealab/deltas/0/headSize", "8388608" },
+                { "sealab/deltas/0/from", "\"2026.9.1~rc1\"" },
                 { "sealab/rollout", "{\"initial\":0,\"salt\":\"" SALT "\"}" },
         };
 
@@ -223,7 +281,7 @@ static void example_of_the_manual_page_is_read(void **state) {
                 fail_msg("%s", e.message);
         again = description_to_json(d);
         assert_true(json_equal(json_object_get(target, "custom"), again));
-        assert_true(d->artifacts[ARTIFACT_VERITY_SIG].present && d->notes && d->supersedes);
+        assert_true(d->artifacts[ARTIFACT_VERITY_SIG].present && d->notes && d->supersedes && d->n_deltas > 0);
 }
 
 /* ---- what is not ---- */
@@ -358,6 +416,47 @@ static const Mutation mutations[] = {
         { "sealab/artifacts/usr/sha256", "\"" HEX("F") "\"", REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr/length", "1", REFUSAL_BAD_FORMAT },
 
+        { "sealab/deltas", "{}", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas", "null", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas", "[1]", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas", "[{}]", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/more", "1", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/from", NULL, REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/from", "9", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/from", "\"\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/from", "\"../x\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/2/from", "\"2026.11.1\"", REFUSAL_BAD_VALUE },  /* itself */
+        { "sealab/deltas/2/from", "\"2026.11.01\"", REFUSAL_BAD_VALUE }, /* of the same age */
+        { "sealab/deltas/2/from", "\"2026.12.1\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/from", "\"2026.10.3\"", REFUSAL_BAD_VALUE }, /* out of order */
+        { "sealab/deltas/0/from", "\"2026.10.2\"", REFUSAL_BAD_VALUE }, /* twice */
+        { "sealab/deltas/2/artifact", "\"usr\"", REFUSAL_BAD_VALUE },   /* twice */
+        { "sealab/deltas/1/artifact", "\"uki\"", REFUSAL_BAD_VALUE },   /* twice */
+        { "sealab/deltas/0/artifact", NULL, REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/artifact", "0", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/artifact", "\"\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/artifact", "\"usr-map\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/artifact", "\"usr-index\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/artifact", "\"verity-sig\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/fromId", NULL, REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/fromId", "\"" HEX("F") "\"", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/fromId", "\"00\"", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/target", NULL, REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/target", "\"desk/2026.9.1/usr.delta\"", REFUSAL_PATH_ESCAPE },
+        { "sealab/deltas/0/target", "\"desk/2026.11.1/a/b\"", REFUSAL_PATH_ESCAPE },
+        { "sealab/deltas/0/target", "\"desk/2026.11.1/..\"", REFUSAL_PATH_ESCAPE },
+        { "sealab/deltas/0/target", "\"desk/2026.11.1/release.json\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/target", "\"desk/2026.11.1/a b\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/target", "\"desk/2026.11.1/desk_2026.11.1.efi\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/2/target", "\"desk/2026.11.1/2026.9.1.usr.delta\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/headSize", NULL, REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/headSize", "\"160\"", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/headSize", "-160", REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/headSize", "159", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/headSize", "8388609", REFUSAL_TOO_LARGE },
+        { "sealab/deltas/0/headSha256", NULL, REFUSAL_BAD_FORMAT },
+        { "sealab/deltas/0/headSha256", "\"" HEX("g") "\"", REFUSAL_BAD_FORMAT },
+
         { "sealab/rollout", "\"10%\"", REFUSAL_BAD_FORMAT },
         { "sealab/rollout", "{}", REFUSAL_BAD_FORMAT },
         { "sealab/rollout/salt", NULL, REFUSAL_BAD_VALUE },
@@ -405,12 +504,12 @@ static void each_mutation_is_refused_for_its_reason(void **state) {
 
 static void each_limit_is_kept(void **state) {
         _cleanup_free_ char *notes = text_of(DESCRIPTION_NOTES_MAX + 1), *name = text_of(129),
-                            *many = versions(DESCRIPTION_SUPERSEDES_MAX + 1), *file = text_of(201), *target = NULL;
+                            *many = versions(DESCRIPTION_SUPERSEDES_MAX + 1), *file = text_of(201), *target = NULL,
+                            *deltas = deltas_from(DESCRIPTION_DELTAS_MAX / 2 + 1);
         const Mutation long_ones[] = {
-                { "sealab/notes", notes, REFUSAL_TOO_LARGE },
-                { "sealab/withdrawn", notes, REFUSAL_TOO_LARGE },
-                { "sealab/kernelVersion", name, REFUSAL_TOO_LARGE },
-                { "sealab/supersedes", many, REFUSAL_TOO_LARGE },
+                { "sealab/notes", notes, REFUSAL_TOO_LARGE },        { "sealab/withdrawn", notes, REFUSAL_TOO_LARGE },
+                { "sealab/kernelVersion", name, REFUSAL_TOO_LARGE }, { "sealab/supersedes", many, REFUSAL_TOO_LARGE },
+                { "sealab/deltas", deltas, REFUSAL_TOO_LARGE },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(long_ones); i++)
@@ -488,6 +587,8 @@ static void names_and_paths(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(every_member_arrives_where_it_belongs),
+                cmocka_unit_test(each_delta_arrives_with_its_numbers),
+                cmocka_unit_test(deltas_have_one_order),
                 cmocka_unit_test(what_is_written_is_what_was_read),
                 cmocka_unit_test(what_is_as_usual_is_left_out),
                 cmocka_unit_test(other_values_that_are_allowed),

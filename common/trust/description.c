@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "block-map.h"
 #include "description.h"
+#include "block-map.h"
+#include "delta.h"
 #include "frame-index.h"
 #include "version.h"
 
@@ -13,10 +14,8 @@
 #define INDEX_SIZE_MAX (FRAME_INDEX_HEADER_SIZE + (uint64_t) FRAME_INDEX_FRAMES_MAX * FRAME_INDEX_ENTRY_SIZE)
 
 static const char *const kind_names[_ARTIFACT_KIND_MAX] = {
-        [ARTIFACT_USR] = "usr",
-        [ARTIFACT_USR_INDEX] = "usr-index",
-        [ARTIFACT_UKI] = "uki",
-        [ARTIFACT_VERITY_SIG] = "verity-sig",
+        [ARTIFACT_USR] = "usr",         [ARTIFACT_USR_INDEX] = "usr-index",
+        [ARTIFACT_UKI] = "uki",         [ARTIFACT_VERITY_SIG] = "verity-sig",
         [ARTIFACT_USR_MAP] = "usr-map",
 };
 
@@ -29,6 +28,14 @@ const char *artifact_kind_name(ArtifactKind kind) {
         return kind < _ARTIFACT_KIND_MAX ? kind_names[kind] : "unknown";
 }
 
+int description_delta_compare(const ArtifactDelta *a, const ArtifactDelta *b) {
+        int r = version_compare(a->from, b->from);
+
+        if (r == 0)
+                r = strcmp(a->from, b->from);
+        return r != 0 ? r : (int) a->artifact - (int) b->artifact;
+}
+
 ReleaseDescription *description_free(ReleaseDescription *d) {
         if (!d)
                 return NULL;
@@ -39,6 +46,11 @@ ReleaseDescription *description_free(ReleaseDescription *d) {
         free(d->minimum_updater);
         for (size_t i = 0; i < _ARTIFACT_KIND_MAX; i++)
                 free(d->artifacts[i].target);
+        for (size_t i = 0; i < d->n_deltas; i++) {
+                free(d->deltas[i].from);
+                free(d->deltas[i].target);
+        }
+        free(d->deltas);
         free(d->notes);
         strv_free(d->supersedes);
         free(d->withdrawn);
@@ -109,6 +121,46 @@ static int decode_artifacts(const json_t *object, const char *what, ReleaseDescr
         return result;
 }
 
+static void take_delta_artifact(JsonReader *r, ArtifactKind *ret) {
+        _cleanup_free_ char *name = NULL;
+
+        json_take_string(r, "artifact", false, &name);
+        if (r->result < 0)
+                return;
+        if (streq(name, kind_names[ARTIFACT_USR]))
+                *ret = ARTIFACT_USR;
+        else if (streq(name, kind_names[ARTIFACT_UKI]))
+                *ret = ARTIFACT_UKI;
+        else
+                r->result = error_set(r->reterr, EBADMSG, REFUSAL_BAD_VALUE,
+                                      "%s: there are no deltas of \"%s\", only of \"usr\" and \"uki\"", r->what, name);
+}
+
+static int decode_deltas(const json_t *list, const char *what, ReleaseDescription *d, Error *reterr) {
+        const json_t *item;
+        size_t i;
+
+        if (json_array_size(list) > 0)
+                d->deltas = xnew(ArtifactDelta, json_array_size(list));
+        json_array_foreach ((json_t *) list, i, item) {
+                _cleanup_free_ char *inside = xasprintf("%s: deltas: %zu", what, i + 1);
+                ArtifactDelta *delta = &d->deltas[d->n_deltas++];
+                JsonReader r = json_reader(item, inside, reterr);
+                int result;
+
+                json_take_string(&r, "from", false, &delta->from);
+                take_delta_artifact(&r, &delta->artifact);
+                take_digest(&r, "fromId", &delta->from_id);
+                json_take_string(&r, "target", false, &delta->target);
+                json_take_u64(&r, "headSize", false, DELTA_HEAD_MAX, &delta->head_size);
+                take_digest(&r, "headSha256", &delta->head_sha256);
+                result = json_reader_end(&r);
+                if (result < 0)
+                        return result;
+        }
+        return 0;
+}
+
 static int decode_supersedes(const json_t *list, const char *what, ReleaseDescription *d, Error *reterr) {
         const json_t *item;
         size_t i;
@@ -147,7 +199,7 @@ static int check_format(const json_t *sealab, const char *what, Error *reterr) {
 }
 
 static int decode(const json_t *sealab, const char *what, ReleaseDescription *d, Error *reterr) {
-        const json_t *artifacts = NULL, *rollout = NULL, *supersedes = NULL;
+        const json_t *artifacts = NULL, *deltas = NULL, *rollout = NULL, *supersedes = NULL;
         JsonReader r = json_reader(sealab, what, reterr);
         uint64_t format;
         int result;
@@ -165,6 +217,7 @@ static int decode(const json_t *sealab, const char *what, ReleaseDescription *d,
         json_take_string(&r, "kernelVersion", true, &d->kernel_version);
         json_take_string(&r, "minimumUpdater", false, &d->minimum_updater);
         json_take_object(&r, "artifacts", false, &artifacts);
+        json_take_array(&r, "deltas", true, DESCRIPTION_DELTAS_MAX, &deltas);
         json_take_object(&r, "rollout", true, &rollout);
         json_take_bool(&r, "critical", true, &d->critical);
         json_take_string(&r, "notes", true, &d->notes);
@@ -173,6 +226,8 @@ static int decode(const json_t *sealab, const char *what, ReleaseDescription *d,
         result = json_reader_end(&r);
         if (result >= 0)
                 result = decode_artifacts(artifacts, what, d, reterr);
+        if (result >= 0 && deltas)
+                result = decode_deltas(deltas, what, d, reterr);
         if (result >= 0 && rollout) {
                 _cleanup_free_ char *inside = xasprintf("%s: rollout", what);
 
@@ -220,13 +275,13 @@ static int check_text(const char *text, size_t max, const char *key, const char 
 }
 
 /* PRODUCT/VERSION/FILE and nothing else: the same three components that delegations to channels match. */
-static int check_target(const ReleaseDescription *d, const Artifact *a, const char *what, Error *reterr) {
+static int check_target(const ReleaseDescription *d, const char *target, const char *what, Error *reterr) {
         _cleanup_free_ char *folder = description_target_path(d->product, d->version, "");
-        const char *file = startswith(a->target, folder);
+        const char *file = startswith(target, folder);
 
         if (!file || strchr(file, '/') || file[0] == '.')
                 return error_set(reterr, EBADMSG, REFUSAL_PATH_ESCAPE, "%s: target \"%s\" is not a file in %s", what,
-                                 a->target, folder);
+                                 target, folder);
         if (isempty(file) || strlen(file) > FILE_NAME_MAX || strspn(file, NAME_ALPHABET "._+~^-") != strlen(file) ||
             streq(file, DESCRIPTION_TARGET_FILE))
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE, "%s: \"%s\" cannot be the name of a target", what,
@@ -251,7 +306,7 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
 
                 if (!a->present)
                         continue;
-                r = check_target(d, a, what, reterr);
+                r = check_target(d, a->target, what, reterr);
                 if (r < 0)
                         return r;
                 for (ArtifactKind other = 0; other < k; other++)
@@ -271,13 +326,59 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
                 const Artifact *a = &d->artifacts[whole[i].kind];
 
                 if (a->present && a->size > whole[i].max)
-                        return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE,
-                                         "%s: \"%s\" is over the limit of %" PRIu64, what, kind_names[whole[i].kind],
-                                         whole[i].max);
+                        return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "%s: \"%s\" is over the limit of %" PRIu64,
+                                         what, kind_names[whole[i].kind], whole[i].max);
                 if (a->present && a->encoding != ENCODING_NONE)
                         return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
-                                         "%s: \"%s\" must have the encoding \"none\"", what,
-                                         kind_names[whole[i].kind]);
+                                         "%s: \"%s\" must have the encoding \"none\"", what, kind_names[whole[i].kind]);
+        }
+        return 0;
+}
+
+/* What is asked for as the one must not be the other. */
+static bool target_is_taken(const ReleaseDescription *d, size_t n) {
+        const char *target = d->deltas[n].target;
+
+        for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++)
+                if (d->artifacts[k].present && streq(d->artifacts[k].target, target))
+                        return true;
+        for (size_t i = 0; i < n; i++)
+                if (streq(d->deltas[i].target, target))
+                        return true;
+        return false;
+}
+
+static int check_delta(const ReleaseDescription *d, size_t n, const char *what, Error *reterr) {
+        const ArtifactDelta *delta = &d->deltas[n];
+        int r;
+
+        if (!version_is_valid(delta->from) || version_compare(delta->from, d->version) >= 0)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
+                                 "%s: \"from\" must be an older version, not \"%s\"", what, delta->from);
+        if (n > 0 && description_delta_compare(&d->deltas[n - 1], delta) >= 0)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
+                                 "%s: \"%s\" from %s does not belong behind \"%s\" from %s", what,
+                                 kind_names[delta->artifact], delta->from, kind_names[d->deltas[n - 1].artifact],
+                                 d->deltas[n - 1].from);
+        r = check_target(d, delta->target, what, reterr);
+        if (r < 0)
+                return r;
+        if (target_is_taken(d, n))
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE, "%s: \"%s\" is the target of another file", what,
+                                 delta->target);
+        if (delta->head_size < DELTA_HEADER_SIZE)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE, "%s: \"headSize\" is below %d", what,
+                                 DELTA_HEADER_SIZE);
+        return 0;
+}
+
+static int check_deltas(const ReleaseDescription *d, const char *what, Error *reterr) {
+        for (size_t i = 0; i < d->n_deltas; i++) {
+                _cleanup_free_ char *inside = xasprintf("%s: deltas: %zu", what, i + 1);
+                int r = check_delta(d, i, inside, reterr);
+
+                if (r < 0)
+                        return r;
         }
         return 0;
 }
@@ -289,6 +390,9 @@ static int check(const ReleaseDescription *d, const char *what, Error *reterr) {
         if (r < 0)
                 return r;
         r = check_artifacts(d, what, reterr);
+        if (r < 0)
+                return r;
+        r = check_deltas(d, what, reterr);
         if (r < 0)
                 return r;
         if (d->verity_size == 0)
@@ -361,6 +465,24 @@ static json_t *artifacts_to_json(const ReleaseDescription *d) {
         return artifacts;
 }
 
+static json_t *deltas_to_json(const ReleaseDescription *d) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < d->n_deltas; i++) {
+                const ArtifactDelta *delta = &d->deltas[i];
+                json_t *object = json_object();
+
+                set_string(object, "from", delta->from);
+                set_string(object, "artifact", kind_names[delta->artifact]);
+                set_digest(object, "fromId", &delta->from_id);
+                set_string(object, "target", delta->target);
+                set_u64(object, "headSize", delta->head_size);
+                set_digest(object, "headSha256", &delta->head_sha256);
+                json_array_append_new(list, object);
+        }
+        return list;
+}
+
 /* Each release's description is in metadata that every device reads: what is as usual is left out. */
 json_t *description_to_json(const ReleaseDescription *d) {
         json_t *custom = json_object(), *o = json_object();
@@ -383,6 +505,8 @@ json_t *description_to_json(const ReleaseDescription *d) {
         set_string(o, "kernelVersion", d->kernel_version);
         set_string(o, "minimumUpdater", d->minimum_updater);
         json_object_set_new(o, "artifacts", artifacts_to_json(d));
+        if (d->n_deltas > 0)
+                json_object_set_new(o, "deltas", deltas_to_json(d));
         if (d->rollout.start != 0 || d->rollout.initial < ROLLOUT_WHOLE)
                 json_object_set_new(o, "rollout", rollout_to_json(&d->rollout));
         if (d->critical)

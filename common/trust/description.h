@@ -43,6 +43,8 @@ typedef struct ArtifactDelta {
         Sha256 head_sha256;
 } ArtifactDelta;
 #define DESCRIPTION_DELTAS_MAX 64
+/* The order in which a description has them. */
+int description_delta_compare(const ArtifactDelta *a, const ArtifactDelta *b);
 
 typedef struct ReleaseDescription {
         char *product, *architecture, *version; /* "laptop", "x86-64", "2026.11.1" */
@@ -55,7 +57,7 @@ typedef struct ReleaseDescription {
         char *kernel_version;    /* may be NULL */
         char *minimum_updater;   /* "0.1.0" */
         Artifact artifacts[_ARTIFACT_KIND_MAX];
-        ArtifactDelta *deltas; /* by older version and artifact; no two the same */
+        ArtifactDelta *deltas; /* in the order of their versions and artifacts; no two the same */
         size_t n_deltas;
         Rollout rollout;
         bool critical;     /* installed at the next opportunity: windows and shares do not hold it back, pins do */
