@@ -301,11 +301,19 @@ static int do_revert(Job *j, Error *reterr) {
 }
 
 static int do_pin(Job *j, Error *reterr) {
-        int r = j->kind == JOB_PIN ? update_pin(&j->context, j->version, reterr) : update_unpin(&j->context, reterr);
+        _cleanup_free_ char *called_off = NULL, *message = NULL;
+        int r = j->kind == JOB_PIN ? update_pin(&j->context, j->version, &called_off, reterr)
+                                   : update_unpin(&j->context, reterr);
 
-        if (r >= 0)
-                print_success(false, NULL, NULL);
-        return r;
+        if (r < 0)
+                return r;
+        if (called_off)
+                message =
+                        xasprintf("%s waited for the next restart, and will not start; \"sealabctl unpin\" lets it be "
+                                  "taken again",
+                                  called_off);
+        print_success(false, message, NULL);
+        return 0;
 }
 
 static int do_verify(Job *j, Error *reterr) {

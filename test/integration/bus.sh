@@ -180,7 +180,7 @@ random_messages_do_no_harm() {
         [ "$after" -le $((before + 512)) ] || fail "resident: $before KiB before, $after KiB after $STORM messages"
         [ ! -e "$ROOT/sys" ] || fail "something was written: $(find "$ROOT/sys")"
         grep -qiE 'sanitizer|assert' "$SCRATCH/daemon.log" && fail "$(grep -iE 'sanitizer|assert' "$SCRATCH/daemon.log" | head -n 3)"
-        echo "# $STORM messages, resident $before -> $after KiB" >&2
+        echo "# $STORM messages, resident $before -> $after KiB" >&3
 }
 run random_messages_do_no_harm
 

@@ -243,6 +243,75 @@ going_back_makes_the_other_one_the_default_and_stays() {
         holds 3
 }
 
+a_pin_holds_back_a_version_that_waits() {
+        local waiting="desk_1.efi desk_2+3-0.efi "
+        fresh
+        succeeds update
+        assert_equal "$(entries)" "$waiting" entries
+        # What is wanted goes on.
+        succeeds pin 2
+        assert_equal "$(entries)" "$waiting" entries
+        succeeds unpin
+        assert_equal "$(entries)" "$waiting" entries
+        succeeds pin
+        last 'd["message"]' | grep -q '^2 waited for the next restart, and will not start' || fail "$(cat "$SCRATCH/last")"
+        assert_equal "$(entries)" "desk_1.efi " entries
+        [ ! -e "$M/state/trial" ] || fail "the trial's mark is left"
+        succeeds status
+        assert_equal "$(last '[d["data"]["restartNeeded"], "trial" in d["data"]["state"] and d["data"]["state"]["trial"]]')" "[false, false]" status
+        finds_nothing update
+        # Its /usr is still in the slot: only the kernel image comes again.
+        succeeds unpin
+        succeeds update
+        holds 2
+        succeeds history
+        [ "$(last 'd["data"][-1]["bytes"]')" -lt 1000000 ] || fail "$(last 'd["data"][-1]["bytes"]') bytes"
+        # Somebody took the old one in the menu after a first try.
+        tries 2 3-0 2-1
+        succeeds pin
+        assert_equal "$(entries)" "desk_1.efi " entries
+        # One that has failed is for settling; so is one that runs.
+        fresh
+        succeeds update
+        tries 2 3-0 0-3
+        succeeds pin
+        succeeds settle
+        succeeds status
+        assert_equal "$(last '[b["version"] for b in d["data"]["state"]["bad"]]')" '["2"]' "bad versions"
+        fresh
+        succeeds update
+        tries 2 3-0 2-1
+        runs 2
+        succeeds pin 1
+        assert_equal "$(entries)" "desk_1.efi desk_2+2-1.efi " entries
+}
+
+a_pin_makes_the_older_of_two_good_versions_the_default() {
+        fresh
+        succeeds update
+        bless 2 3-0
+        runs 2
+        succeeds settle
+        succeeds pin
+        [ -z "$(default_entry)" ] || fail "the newest needs no default: $(default_entry)"
+        # Taken in the boot menu.
+        runs 1
+        succeeds pin
+        assert_equal "$(default_entry)" 'desk_1[+.]*' "the default"
+        finds_nothing update
+        succeeds unpin
+        [ -z "$(default_entry)" ] || fail "the default is still $(default_entry)"
+        runs 2
+        succeeds revert
+        runs 1
+        succeeds pin
+        assert_equal "$(default_entry)" 'desk_1[+.]*' "the default after going back"
+        succeeds pin 2
+        assert_equal "$(default_entry)" 'desk_2[+.]*' "the default"
+        succeeds pin 7
+        [ -z "$(default_entry)" ] || fail "the default is still $(default_entry)"
+}
+
 an_older_version_by_name_is_what_starts() {
         fresh 3
         succeeds update 2
@@ -466,7 +535,9 @@ run updates_go_back_and_forth_between_the_slots
 run a_version_that_failed_is_not_taken_again
 run a_failure_that_nobody_judged_is_judged_before_the_next_update
 run pins_hold
+run a_pin_holds_back_a_version_that_waits
 run going_back_makes_the_other_one_the_default_and_stays
+run a_pin_makes_the_older_of_two_good_versions_the_default
 run an_older_version_by_name_is_what_starts
 run going_back_needs_something_to_go_back_to
 run withdrawn_releases_are_not_taken

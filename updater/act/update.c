@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "listeners.h"
 #include "log.h"
+#include "pin.h"
 #include "reuse.h"
 #include "slot.h"
 #include "state.h"
@@ -418,17 +419,6 @@ static int do_stamps(const UpdateContext *c, const char *version, Error *reterr)
         return r;
 }
 
-/* ORDER: pinned first. Going back without staying there would be undone by the next night. */
-static int go_back(const UpdateContext *c, const Machine *m, UpdaterState *s, const char *version, Error *reterr) {
-        int r;
-
-        s->pinned = true;
-        s->reverted = true;
-        set_text(&s->pin, version);
-        r = state_save(c->state_folder, s, reterr);
-        return r < 0 ? r : boot_set_default(m, version, reterr);
-}
-
 static int do_step(Run *run, StepKind step, Error *reterr) {
         report(run->context, step_kind_name(step), 0, 0);
         switch (step) {
@@ -445,7 +435,8 @@ static int do_step(Run *run, StepKind step, Error *reterr) {
         case STEP_SWITCH:
                 return step_switch(run, reterr);
         case STEP_DEFAULT_ENTRY:
-                return go_back(run->context, run->machine, run->state, description(run)->version, reterr);
+                return pin_go_back(run->machine, run->state, run->context->state_folder, description(run)->version,
+                                   reterr);
         case STEP_STAMPS:
                 return do_stamps(run->context, description(run)->version, reterr);
         default:
@@ -544,7 +535,7 @@ int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
         if (plan->outcome != PLAN_UPDATE)
                 return error_set(reterr, ENOENT, plan->refusal, "%s", plan->reason);
         version = m->slots[plan->slot].version;
-        r = go_back(c, m, s, version, reterr);
+        r = pin_go_back(m, s, c->state_folder, version, reterr);
         if (r >= 0)
                 r = do_stamps(c, version, reterr);
         if (r >= 0)
@@ -555,11 +546,11 @@ int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
         return 0;
 }
 
-static int change_pin(const UpdateContext *c, bool pinned, const char *version, Error *reterr) {
+static int change_pin(const UpdateContext *c, bool pinned, const char *version, char **ret_called_off, Error *reterr) {
         _cleanup_(machine_freep) Machine *m = NULL;
         _cleanup_(state_freep) UpdaterState *s = NULL;
+        _cleanup_free_ char *called_off = NULL;
         _cleanup_close_ int lock = -EBADF;
-        bool was_reverted;
         int r;
 
         r = update_lock(c, &lock, reterr);
@@ -569,24 +560,21 @@ static int change_pin(const UpdateContext *c, bool pinned, const char *version, 
                 r = read_machine(c, &m, reterr);
         if (r < 0)
                 return r;
-        was_reverted = s->reverted;
-        s->pinned = pinned;
-        s->reverted = false;
-        set_text(&s->pin, pinned ? version ?: m->version : NULL);
-        r = state_save(c->state_folder, s, reterr);
-        if (r >= 0 && was_reverted)
-                r = boot_set_default(m, NULL, reterr);
+        r = pinned ? pin_set(m, s, c->state_folder, version ?: m->version, &called_off, reterr)
+                   : pin_lift(m, s, c->state_folder, reterr);
         if (r >= 0)
                 r = record(c, pinned ? "pin" : "unpin", m->version, s->pin, "done", NULL, 0, time(NULL), reterr);
+        if (r >= 0 && ret_called_off)
+                *ret_called_off = TAKE_PTR(called_off);
         return r;
 }
 
-int update_pin(const UpdateContext *c, const char *version, Error *reterr) {
-        return change_pin(c, true, version, reterr);
+int update_pin(const UpdateContext *c, const char *version, char **ret_called_off, Error *reterr) {
+        return change_pin(c, true, version, ret_called_off, reterr);
 }
 
 int update_unpin(const UpdateContext *c, Error *reterr) {
-        return change_pin(c, false, NULL, reterr);
+        return change_pin(c, false, NULL, NULL, reterr);
 }
 
 /* ---- looking ---- */
@@ -647,7 +635,6 @@ int update_status(const UpdateContext *c, json_t **ret, Error *reterr) {
         _cleanup_(machine_freep) Machine *m = NULL;
         _cleanup_(state_freep) UpdaterState *s = NULL;
         _cleanup_json_ json_t *o = NULL;
-        const BootEntry *e;
         int r;
 
         r = machine_read(&c->paths, &m, reterr);
@@ -659,11 +646,8 @@ int update_status(const UpdateContext *c, json_t **ret, Error *reterr) {
         json_object_set_new(o, "channel", json_string(c->settings->channel));
         json_object_set_new(o, "repositories", json_from_strv(c->settings->repositories));
         json_object_set_new(o, "automatic", json_boolean(c->settings->automatic));
-        e = s->trial ? machine_entry_of_root_hash(m, &s->trial->root_hash) : NULL;
-        json_object_set_new(
-                o, "restartNeeded",
-                json_boolean((e && !sha256_equal(&s->trial->root_hash, &m->running) && e->counted && e->left > 0) ||
-                             (s->reverted && !streq_ptr(s->pin, m->version))));
+        json_object_set_new(o, "restartNeeded",
+                            json_boolean(pin_waiting_trial(m, s) || (s->reverted && !streq_ptr(s->pin, m->version))));
         json_object_set_new(o, "state", state_to_json(s));
         *ret = TAKE_PTR(o);
         return 0;

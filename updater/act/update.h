@@ -31,7 +31,9 @@ int update_check(const UpdateContext *c, const PlanRequest *request, Catalogue *
 int update_run(const UpdateContext *c, const PlanRequest *request, char **ret_message, Error *reterr);
 /* The other slot becomes the default and is pinned. */
 int update_revert(const UpdateContext *c, char **ret_version, Error *reterr);
-int update_pin(const UpdateContext *c, const char *version, Error *reterr); /* NULL: the running one */
+/* version NULL: the running one. *ret_called_off (may be NULL): a version whose trial waited, and that does not start
+ * now; NULL: none did. */
+int update_pin(const UpdateContext *c, const char *version, char **ret_called_off, Error *reterr);
 int update_unpin(const UpdateContext *c, Error *reterr);
 /* Re-reads slots: the running one, or all. */
 int update_verify(const UpdateContext *c, bool all, json_t **ret, Error *reterr);
