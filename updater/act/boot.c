@@ -7,6 +7,7 @@
 
 #include "boot.h"
 #include "io.h"
+#include "journal.h"
 #include "pe.h"
 #include "process.h"
 #include "state.h"
@@ -305,33 +306,12 @@ TrialVerdict boot_judge(const Machine *m, const Trial *trial) {
         return TRIAL_FELL_BACK;
 }
 
-/* Last messages of weight of the boot before this one, if the journal survived it. */
-static char *journal_of_last_boot(const Trial *trial) {
-        char *argv[] = { (char *) "journalctl",
-                         (char *) "--boot=-1",
-                         (char *) "--priority=err",
-                         (char *) "--lines=3",
-                         (char *) "--no-pager",
-                         (char *) "--output=cat",
-                         NULL };
-        _cleanup_free_ char *output = NULL, *lines = NULL;
-
-        if (process_run(argv, NULL, &output, NULL, NULL) < 0 || isempty(strstrip(output)))
-                return NULL;
-        lines = last_lines(output, 3);
-        for (char *p = lines; *p; p++)
-                if (*p == '\n')
-                        *p = ';';
-                else if ((unsigned char) *p < 0x20)
-                        *p = ' ';
-        return TAKE_PTR(lines);
-}
-
 char *boot_explain_failure(const Machine *m, const Trial *trial) {
         const BootEntry *e = machine_entry_of_root_hash(m, &trial->root_hash);
-        _cleanup_free_ char *journal = streq(m->root, "/") ? journal_of_last_boot(trial) : NULL;
-        _cleanup_free_ char *tries = e && e->counted ? xasprintf("did not come up well in %u tries", e->done)
-                                                     : xstrdup("did not come up well");
+        _cleanup_free_ char *journal = streq(m->root, "/") ? journal_of_boot_before(&trial->root_hash) : NULL;
+        _cleanup_free_ char *tries =
+                e && e->counted ? xasprintf("did not come up well in %u %s", e->done, e->done == 1 ? "try" : "tries")
+                                : xstrdup("did not come up well");
 
         return xasprintf("%s %s%s%s", trial->version, tries, journal ? "; the last messages were: " : "",
                          journal ?: "");

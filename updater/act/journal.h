@@ -20,3 +20,7 @@ const char *journal_message_id(const HistoryEntry *e);
 char *journal_sentence(const HistoryEntry *e);
 /* Writes it. Without a journal nothing happens. */
 void journal_write(const HistoryEntry *e);
+/* What programs said of errors, at the end of the boot before this one: up to three messages, joined; owned. NULL if
+ * there are none, or if that boot's journal did not survive or is that of another /usr: what starts a system from an
+ * earlier version is no witness against a later one. */
+char *journal_of_boot_before(const Sha256 *root_hash);
