@@ -108,7 +108,7 @@ char **guest_smbios_strings(const GuestOptions *o) {
         /* systemd-stub appends it, and so it does with Secure Boot on (seen with 257): what must be booted as signed is
          * not to be told. */
         if (!o->keep_command_line)
-                strv_extend(&strings, "io.systemd.stub.kernel-cmdline-extra=console=ttyS0");
+                strv_extend(&strings, "io.systemd.stub.kernel-cmdline-extra=" GUEST_COMMAND_LINE);
         add_credential(&strings, "sealab.report", script);
         add_credential(&strings, "systemd.extra-unit.sealab-report.service", report_unit);
         add_credential(&strings, "systemd.unit-dropin.multi-user.target", wants);
