@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Parts of a new image from what a slot already holds. The slot's hash tree says what its blocks are, the release's map
- * (block-map.h) which ones the new image is made of; nothing of the slot is hashed to find them. Neither is trusted: a
- * frame that was put together counts only with its signed digest, so that a slot that rots, or a short digest that fits
- * another block, costs a download and no more. Memory: 8 bytes for each block of the slots (12 while it is made), 2 MiB
- * for one of 1 GiB. */
+/* Parts of a new image from what a slot already holds (block-finder.h): the slot's hash tree says what its blocks are,
+ * so that nothing of the slot is hashed to find them. */
 
 #include "block-map.h"
 #include "fetch.h"
 #include "slot.h"
 
-#define REUSE_BLOCKS_MAX ((uint64_t) 1 << 23) /* of all slots; what is above is not looked at */
-
 typedef struct Reuse Reuse;
 
 /* Reads the hash trees of the slots that hold something, but for the one that is to be written. NULL in *ret: none of
- * them has this salt. */
+ * them has this salt. What is above BLOCK_FINDER_BLOCKS_MAX is not looked at. */
 int reuse_open(const Machine *m, const Slot *target, const Sha256 *salt, Reuse **ret, Error *reterr);
 Reuse *reuse_free(Reuse *r);
 DEFINE_CLEANUP(Reuse *, reuse_free)
