@@ -1,166 +1,129 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# updater-faults.py SEALABD FOLDER all|NUMBER: kills an update at its durable calls and lets them fail, one each time.
+# updater-faults.py SEALABD SHORT-WRITES FOLDER all|NUMBER [SCENARIO...]: breaks jobs off at their durable calls, one each time.
 #
-# FOLDER is that of updater.sh: pristine (a machine that runs 1), releases, served (a repository with 2). First a run under
-# strace lists every call of the job's own process that changes something: writing, syncing, renaming, removing. Then for each
-# of them the job is run again and killed on entering it, or the call fails with EIO, ENOSPC or EINTR. Nothing but these calls
-# changes anything, so what is there before one is what is there after the one before.
+# The jobs and what must hold are those of fault_machine.py. First a run under strace lists every call of the job's own process
+# that changes something: creating, writing, syncing, renaming, removing. Then for each of them the job is run again and killed on
+# entering it; or the call fails with EIO, ENOSPC or EINTR; or it and all of its kind from then on fail with EIO or ENOSPC; or it
+# writes only half (SHORT-WRITES is libshort-writes.so). Nothing but these calls changes anything, so what is there before one
+# is what is there after the one before.
 #
 # After each: what runs is as it was; an entry of 2 is there only if 2 is complete behind it; the state is readable; and one
-# more run brings it to its end, with the right bytes everywhere.
+# more run brings it to its end, with the right bytes everywhere. NUMBER of cases: a sample over all of it, half of it updates.
 
-import collections, hashlib, json, os, re, shutil, subprocess, sys
+import collections, concurrent.futures, os, re, shutil, subprocess, sys, threading
 
-CALLS = "write,pwrite64,pwritev,fsync,fdatasync,sync_file_range,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fallocate,ioctl,mkdir,mkdirat"
-FAULTS = ["signal=KILL", "error=EIO", "error=ENOSPC", "error=EINTR"]
-MIB = 1 << 20
+sys.path.insert(0, os.path.dirname(__file__))
+from fault_machine import SCENARIOS, Machine, World, Wrong, check, expect, prepared
 
-program, folder, wanted = sys.argv[1], sys.argv[2], sys.argv[3]
-machine = folder + "/faulty"
+WRITES = ("write", "pwrite64", "pwritev")
+CALLS = (*WRITES, "fsync", "fdatasync", "sync_file_range", "rename", "renameat", "renameat2", "unlink", "unlinkat", "ftruncate",
+         "fallocate", "copy_file_range", "openat", "ioctl", "mkdir", "mkdirat")
+FAULTS = ["signal=KILL", "error=EIO", "error=ENOSPC", "error=EINTR", "error=EIO+", "error=ENOSPC+"]
+REFUSALS = ("system", "no-space", "hash-mismatch", "machine")
 
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
-def release(version, part):
-    return read(f"{folder}/releases/desk_{version}/desk_{version}.{part}")
+program, short_writes, folder, wanted = sys.argv[1:5]
+world = World(program, folder)
+Case = collections.namedtuple("Case", "scenario template call number what fault")
+place = threading.local()
 
 
-def command(kind):
-    return [program, "job", kind, "--root", machine + "/root", "--disk", machine + "/disk", "--boot", machine + "/esp",
-            "--running", release(1, "usr.roothash").decode().strip(), "--state", machine + "/state",
-            "--anchor", folder + "/repo/metadata/1.root.json", "--repository", "file://" + folder + "/served"]
+# What goes to standard output and error, or asks and changes nothing, counts but is not a case.
+def changes(call, arguments):
+    if re.match(r"[12]<", arguments) and call in WRITES:
+        return False
+    if call == "openat":
+        return re.search(r"O_CREAT|O_TMPFILE|O_TRUNC", arguments) is not None
+    return call != "ioctl" or re.search(r"BLK(RRPART|FLSBUF|PG)", arguments) is not None
 
 
-def run(argv):
-    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def fresh():
-    shutil.rmtree(machine, ignore_errors=True)
-    subprocess.run(["cp", "-a", folder + "/pristine", machine], check=True)
-    os.makedirs(machine + "/root/var", exist_ok=True)
-    for stamp in ("etc", "var"):
-        open(f"{machine}/root/{stamp}/.updated", "w").close()
-
-
-# The table is 1 MiB of ESP, then twice 4 MiB of data, 1 MiB of tree, 1 MiB of signature.
-def slot(disk, i):
-    return disk[(2 + 6 * i) * MIB:(8 + 6 * i) * MIB]
-
-
-def complete(disk):
-    s = slot(disk, 1)
-    return all(s[at:at + len(data)] == data for at, data in
-               ((0, release(2, "usr.erofs")), (4 * MIB, release(2, "usr.verity")), (5 * MIB, release(2, "usr.verity-sig"))))
-
-
-def labels():
-    table = json.loads(subprocess.run(["sfdisk", "--json", machine + "/disk"], check=True, stdout=subprocess.PIPE).stdout)
-    return [p.get("name", "") for p in table["partitiontable"]["partitions"]]
-
-
-class Wrong(Exception):
-    pass
-
-
-def expect(condition, what):
-    if not condition:
-        raise Wrong(what)
-
-
-def check_fallback(before):
-    disk = read(machine + "/disk")
-    expect(hashlib.sha256(slot(disk, 0)).digest() == before, "the running slot has changed")
-    entries = sorted(os.listdir(machine + "/esp/EFI/Linux"))
-    expect("desk_1.efi" in entries, "the running entry is gone")
-    expect(read(machine + "/esp/EFI/Linux/desk_1.efi") == release(1, "efi"), "the running entry has changed")
-    expect(set(entries) <= {"desk_1.efi", "desk_2+3-0.efi", ".sealab-desk_2"}, f"entries: {entries}")
-    names = labels()
-    expect(names[1:4] == ["desk_1", "desk_1_verity", "desk_1_verity_sig"], f"labels: {names}")
-    if "desk_2+3-0.efi" in entries:
-        expect(read(machine + "/esp/EFI/Linux/desk_2+3-0.efi") == release(2, "efi"), "an entry that is not complete")
-        expect(complete(disk) and names[4] == "desk_2", "an entry without what it starts")
-    return entries
-
-
-def check_end():
-    r = run(command("status"))
-    expect(r.returncode == 0, f"status: {r.stdout}")
-    r = run(command("settle"))
-    expect(r.returncode == 0, f"settle: {r.stdout}")
-    r = run(command("update"))
-    expect(r.returncode == 0, f"the next run: {r.stdout.splitlines()[-1:]} {r.stderr}")
-    entries = check_fallback(fallback)
-    expect(entries == ["desk_1.efi", "desk_2+3-0.efi"], f"entries at the end: {entries}")
-    status = json.loads(run(command("status")).stdout.splitlines()[-1])["data"]
-    expect(status["restartNeeded"], "no restart is needed")
-    expect(not status["state"]["bad"], "something is known to be bad")
-    expect(status["state"].get("trial", {}).get("version") == "2", "no trial")
-    for stamp in ("etc", "var"):
-        expect(not os.path.exists(f"{machine}/root/{stamp}/.updated"), f"{stamp}/.updated is left")
-    left = [n for n in os.listdir(machine + "/state") + os.listdir(machine + "/state/metadata") if n.endswith((".tmp", ".damaged"))]
-    expect(not left, f"left: {left}")
-
-
-def list_calls():
-    fresh()
+def list_calls(scenario, template):
+    m = template.copy(folder + "/traced")
     trace = folder + "/trace"
-    r = run(["strace", "-qq", "-y", "-s0", "-o", trace, "-e", "trace=" + CALLS] + command("update"))
-    expect(r.returncode == 0, f"the first run: {r.stdout} {r.stderr}")
+    status, last = m.job(*scenario.command, wrap=["strace", "-qq", "-y", "-s0", "-o", trace, "-e", "trace=" + ",".join(CALLS)])
+    expect(status == 0, f"{scenario.name} without any fault: {last}")
+    check(scenario, m)
     counts, calls = collections.Counter(), []
-    for line in open(trace, errors="replace"):
-        m = re.match(r"(\w+)\((.*)", line)
-        if not m or line.startswith(("+++", "---")):
-            continue
-        counts[m[1]] += 1
-        # What goes to standard output and error, or asks and changes nothing, counts but is not a case.
-        if re.match(r"[12]<", m[2]) or (m[1] == "ioctl" and not re.search(r"BLK(RRPART|FLSBUF|PG)", m[2])):
-            continue
-        calls.append((m[1], counts[m[1]], re.sub(r"0x\w+|<[^>]*/", "", m[2])[:60]))
+    with open(trace, errors="replace") as f:
+        for line in f:
+            match = re.match(r"(\w+)\((.*)", line)
+            if not match:
+                continue
+            counts[match[1]] += 1
+            if changes(match[1], match[2]):
+                calls.append((match[1], counts[match[1]], re.sub(r"0x\w+|<[^>]*/", "", match[2])[:60]))
     return calls
 
 
-def one(call, number, fault):
-    fresh()
-    r = run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", f"inject={call}:{fault}:when={number}"] + command("update"))
-    killed = fault.startswith("signal")
-    expect(not killed or r.returncode in (-9, 137), f"was not killed: {r.returncode}")
-    if not killed and r.returncode != 0:
-        expect(json.loads(r.stdout.splitlines()[-1])["result"] in ("system", "no-space", "hash-mismatch", "machine"),
-               f"refusal: {r.stdout.splitlines()[-1]}")
-    check_fallback(fallback)
-    check_end()
-    return r.returncode == 0
+def wrap_of(case):
+    kind, forever = case.fault.rstrip("+"), case.fault.endswith("+")
+    return ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + case.call,
+            "-e", f"inject={case.call}:{kind}:when={case.number}{'+' if forever else ''}"]
 
 
-fresh()
-fallback = hashlib.sha256(slot(read(machine + "/disk"), 0)).digest()
-calls = list_calls()
-check_end()
-cases = [(c, n, what, f) for c, n, what in calls for f in FAULTS]
-if wanted != "all":
-    # A sample over all of it, in which each kind of call and of fault has its part.
-    step = max(1, len(cases) / int(wanted))
-    chosen, i = [], 0.0
-    while i < len(calls):
-        c = calls[int(i)]
-        chosen.append((*c, FAULTS[len(chosen) % len(FAULTS)]))
-        i += step / len(FAULTS)
-    chosen += [(c, n, what, "signal=KILL") for c, n, what in calls if c.startswith("rename")]
-    run_cases = list(dict.fromkeys(chosen))
-else:
-    run_cases = cases
-wrong = survived = 0
-for call, number, what, fault in run_cases:
+def one(case):
+    if not hasattr(place, "path"):
+        place.path = f"{folder}/machine-{threading.get_ident()}"
+    m = case.template.copy(place.path)
+    if case.fault == "short":
+        status, last = m.job(*case.scenario.command, env={**os.environ, "LD_PRELOAD": short_writes, "SHORT_WRITE": str(case.number)})
+        expect(status == 0, f"a short write: {last}")
+    else:
+        status, last = m.job(*case.scenario.command, wrap=wrap_of(case))
+    killed = case.fault.startswith("signal")
+    expect(not killed or status in (-9, 137), f"was not killed: {status}")
+    # From then on nobody can be told, either.
+    mute = case.call == "write" and case.fault.endswith("+")
+    expect(killed or status == 0 or last["result"] in REFUSALS or (mute and not last["result"]), f"refusal: {last}")
+    check(case.scenario, m)
+    return status == 0
+
+
+def all_cases(scenario, template, calls):
+    l = [Case(scenario, template, *c, f) for c in calls for f in FAULTS]
+    # The preload counts writes of all kinds together; 0 is every one of them.
+    l += [Case(scenario, template, "write", n, "short", "short") for n in range(sum(c[0] in WRITES for c in calls) + 1)]
+    return l
+
+
+def sample(cases, number):
+    step = max(1.0, len(cases) / number)
+    chosen = [cases[int(i * step)] for i in range(min(number, len(cases)))]
+    if cases[0].scenario.name == "update":
+        chosen += [c for c in cases if c.call.startswith("rename") and c.fault == "signal=KILL"]
+    chosen += [c for c in cases if c.fault == "short" and c.number == 0]
+    return list(dict.fromkeys(chosen))
+
+
+def report_case(case):
     try:
-        survived += one(call, number, fault)
+        return one(case), None
     except Wrong as e:
-        wrong += 1
-        print(f"{call} {number} ({what}), {fault}: {e}")
-print(f"{len(calls)} durable calls, {len(cases)} cases, {len(run_cases)} run ({survived} without consequence), {wrong} wrong")
-sys.exit(1 if wrong else 0)
+        return False, f"{case.scenario.name}: {case.call} {case.number} ({case.what}), {case.fault}: {e}"
+
+
+def main():
+    chosen = [k for k in SCENARIOS if not sys.argv[5:] or k.name in sys.argv[5:]]
+    wrong = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for kind in chosen:
+            scenario, template = prepared(world, kind)
+            calls = list_calls(scenario, template)
+            cases = all_cases(scenario, template, calls)
+            share = int(wanted) // (2 if kind.name == "update" else 2 * len(SCENARIOS)) if wanted != "all" else 0
+            run = cases if wanted == "all" else sample(cases, max(share, 3))
+            results = list(pool.map(report_case, run))
+            complaints = [c for _, c in results if c]
+            wrong += len(complaints)
+            print(*complaints, sep="\n", end="\n" if complaints else "")
+            print(f"{kind.name}: {len(calls)} durable calls, {len(cases)} cases, {len(run)} run "
+                  f"({sum(s for s, _ in results)} without consequence), {len(complaints)} wrong", flush=True)
+    for path in os.listdir(folder):
+        if path.startswith("machine-"):
+            shutil.rmtree(f"{folder}/{path}", ignore_errors=True)
+    print(f"{wrong} wrong")
+    sys.exit(1 if wrong else 0)
+
+
+main()

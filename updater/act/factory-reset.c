@@ -93,10 +93,15 @@ static int check_definitions(const char *root, Error *reterr) {
 
 /* ---- what is kept ---- */
 
+typedef struct Note {
+        uint64_t epoch;
+        bool reverted; /* the boot loader was told what to start */
+} Note;
+
 static int write_note(const Machine *m, const UpdaterState *s, Error *reterr) {
         _cleanup_free_ char *path = path_join(m->boot, FACTORY_RESET_NOTE), *folder = path_dirname(path), *text = NULL;
-        _cleanup_json_ json_t *o = json_pack("{s:i, s:s, s:I}", "format", NOTE_FORMAT, "product", m->product, "epoch",
-                                             (json_int_t) s->epoch);
+        _cleanup_json_ json_t *o = json_pack("{s:i, s:s, s:I, s:b}", "format", NOTE_FORMAT, "product", m->product,
+                                             "epoch", (json_int_t) s->epoch, "reverted", s->reverted);
         int r = io_mkdir_parents(AT_FDCWD, folder, 0755, reterr);
 
         text = json_format(o, false);
@@ -106,7 +111,7 @@ static int write_note(const Machine *m, const UpdaterState *s, Error *reterr) {
 }
 
 /* 1: there is none, or none that concerns us. */
-static int read_note(const Machine *m, uint64_t *ret_epoch, Error *reterr) {
+static int read_note(const Machine *m, Note *ret, Error *reterr) {
         _cleanup_free_ char *path = path_join(m->boot, FACTORY_RESET_NOTE), *product = NULL;
         _cleanup_json_ json_t *o = NULL;
         uint64_t format = 0;
@@ -121,7 +126,8 @@ static int read_note(const Machine *m, uint64_t *ret_epoch, Error *reterr) {
         reader = json_reader(o, path, reterr);
         json_take_u64(&reader, "format", false, NOTE_FORMAT, &format);
         json_take_string(&reader, "product", false, &product);
-        json_take_u64(&reader, "epoch", false, INT64_MAX, ret_epoch);
+        json_take_u64(&reader, "epoch", false, INT64_MAX, &ret->epoch);
+        json_take_bool(&reader, "reverted", true, &ret->reverted);
         r = json_reader_end_open(&reader);
         return r < 0 ? r : !streq(product, m->product);
 }
@@ -147,9 +153,6 @@ int factory_reset_request(const UpdateContext *c, Error *reterr) {
                 r = write_note(m, s, reterr);
         if (r >= 0)
                 r = write_variable(variable, reterr);
-        /* The pin that goes with it is forgotten: the boot loader chooses again. */
-        if (r >= 0 && s->reverted)
-                r = boot_set_default(m, NULL, reterr);
         return r < 0 ? r : 0;
 }
 
@@ -180,7 +183,7 @@ int factory_reset_settle(const UpdateContext *c, Error *reterr) {
         _cleanup_(machine_freep) Machine *m = NULL;
         _cleanup_(state_freep) UpdaterState *s = NULL;
         _cleanup_close_ int lock = -EBADF;
-        uint64_t epoch = 0;
+        Note told = {};
         int r;
 
         /* Still to come, or called off by hand: the note is not for this boot. */
@@ -190,16 +193,16 @@ int factory_reset_settle(const UpdateContext *c, Error *reterr) {
         if (r >= 0)
                 r = machine_read(&c->paths, &m, reterr);
         if (r >= 0)
-                r = read_note(m, &epoch, reterr);
+                r = read_note(m, &told, reterr);
         if (r != 0)
                 return r < 0 ? r : 0;
         r = state_load(c->state_folder, &s, NULL, reterr);
         if (r < 0)
                 return r;
-        s->epoch = MAX(s->epoch, epoch);
-        r = state_save(c->state_folder, s, reterr);
-        /* Where the state is still there, power went before the firmware had been told. */
-        if (r >= 0 && wiped) {
+        s->epoch = MAX(s->epoch, told.epoch);
+        /* ORDER: history first. A cut between the two writes the line twice, which is better than never. Where the
+         * state is still there, power went before the firmware had been told. */
+        if (wiped) {
                 HistoryEntry e = { .when = c->now,
                                    .action = (char *) "factory-reset",
                                    .from = m->version,
@@ -207,6 +210,12 @@ int factory_reset_settle(const UpdateContext *c, Error *reterr) {
 
                 r = history_append(c->state_folder, &e, reterr);
         }
+        if (r >= 0)
+                r = state_save(c->state_folder, s, reterr);
+        /* The pin is forgotten, and what was for it with the boot loader goes too. Not earlier: the reset might have
+         * been called off. */
+        if (r >= 0 && told.reverted && !s->reverted)
+                r = boot_set_default(m, NULL, reterr);
         /* ORDER: the note goes once its content is safe elsewhere. */
         if (r >= 0) {
                 note = path_join(m->boot, FACTORY_RESET_NOTE);

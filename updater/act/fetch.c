@@ -347,6 +347,7 @@ typedef struct Download {
         uint64_t furthest; /* of a file as a whole: how far an attempt came */
         int64_t moved;     /* when one of these grew; monotonic, milliseconds */
         Patience patience;
+        bool sink_failed;  /* it is this machine that could not go on */
         size_t repository; /* index of the one in use */
 } Download;
 
@@ -414,7 +415,8 @@ static int persist(Download *d, int (*attempt)(Download *d, void *userdata, Erro
                 if (r >= 0)
                         return 0;
                 /* What this machine cannot do will not be better elsewhere. */
-                if (e.id == REFUSAL_NO_SPACE || e.id == REFUSAL_CANCELLED || e.id == REFUSAL_PATH_ESCAPE)
+                if (d->sink_failed || e.id == REFUSAL_NO_SPACE || e.id == REFUSAL_CANCELLED ||
+                    e.id == REFUSAL_PATH_ESCAPE)
                         return error_move(reterr, &e);
                 failures = d->kept > before ? 1 : failures + 1;
                 if (d->patience.over || failures >= ATTEMPTS_MAX ||
@@ -443,6 +445,7 @@ static int pull_whole(Download *d, void *userdata, Error *reterr) {
 
         if (d->sink->restart) {
                 r = d->sink->restart(d->sink->userdata, reterr);
+                d->sink_failed = r < 0;
                 if (r < 0)
                         return r;
         }
@@ -458,6 +461,9 @@ static int pull_whole(Download *d, void *userdata, Error *reterr) {
                                          url, size);
                 hasher_update(hasher, message.data, message.size);
                 r = d->sink->write(at, message.data, message.size, d->sink->userdata, reterr);
+                d->sink_failed = r < 0;
+                if (r < 0)
+                        return r;
                 at += message.size;
                 d->downloaded += message.size;
                 if (at >= d->furthest + PROGRESS_MIN) {
@@ -466,8 +472,7 @@ static int pull_whole(Download *d, void *userdata, Error *reterr) {
                 }
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
-                if (r >= 0)
-                        r = patience_check(&d->patience, message.size, monotonic_msec(), reterr);
+                r = patience_check(&d->patience, message.size, monotonic_msec(), reterr);
         }
         if (r < 0)
                 return r;
@@ -550,14 +555,16 @@ static int receive_frames(Download *d, Pack *p, Worker *w, size_t begin, size_t 
                         return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH, "frame %zu is not what was signed", i);
                 r = d->sink->write((uint64_t) i * p->index->frame_size, message.data, message.size, d->sink->userdata,
                                    reterr);
-                p->done[i] = r >= 0;
+                d->sink_failed = r < 0;
+                if (r < 0)
+                        return r;
+                p->done[i] = true;
                 d->downloaded += p->index->frames[i].packed_size;
                 d->kept += p->index->frames[i].packed_size;
                 d->moved = monotonic_msec();
                 if (d->sink->progress)
                         d->sink->progress(d->downloaded, d->total, d->sink->userdata);
-                if (r >= 0)
-                        r = patience_check(&d->patience, p->index->frames[i].packed_size, d->moved, reterr);
+                r = patience_check(&d->patience, p->index->frames[i].packed_size, d->moved, reterr);
         }
         return r;
 }
