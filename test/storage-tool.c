@@ -3,7 +3,7 @@
 /* For test/integration/s3.sh: one operation of storage.h on a place.
  *
  *     storage-tool PLACE write NAME FILE | short NAME FILE | read NAME | size NAME | list PREFIX | remove NAME
- *     storage-tool PLACE upload NAME FILE | lock SECONDS
+ *     storage-tool PLACE upload NAME FILE | stream NAME SIZE | lock SECONDS
  *
  * Exit status: that of the refusal, 100 for the positive outcome; the refusal's name goes to standard error. */
 
@@ -41,6 +41,11 @@ static int read_file(Storage *s, const char *name, Error *reterr) {
         return r;
 }
 
+static int print(const void *data, size_t size, void *userdata, Error *reterr) {
+        fwrite(data, 1, size, stdout);
+        return 0;
+}
+
 static int list(Storage *s, const char *prefix, Error *reterr) {
         StorageEntry *entries;
         size_t n;
@@ -72,6 +77,8 @@ static int run(int argc, char **argv, Error *reterr) {
                 return write_file(s, name, argv[4], streq(verb, "short") ? STORAGE_SHORT : STORAGE_IMMUTABLE, reterr);
         if (argc == 5 && streq(verb, "upload"))
                 return upload_file(s, name, argv[4], reterr);
+        if (argc == 5 && streq(verb, "stream") && parse_u64(argv[4], &size))
+                return storage_stream(s, name, size, print, NULL, reterr);
         if (streq(verb, "read"))
                 return read_file(s, name, reterr);
         if (streq(verb, "list"))

@@ -118,6 +118,44 @@ static void what_is_written_comes_back_and_can_be_replaced(void **state) {
         assert_int_equal(e.id, REFUSAL_TOO_LARGE);
 }
 
+static int collect(const void *data, size_t size, void *userdata, Error *reterr) {
+        buffer_append(userdata, data, size);
+        return 0;
+}
+
+static int refuse(const void *data, size_t size, void *userdata, Error *reterr) {
+        return error_set(reterr, ECANCELED, REFUSAL_CANCELLED, "enough");
+}
+
+static void large_files_come_in_pieces(void **state) {
+        static const uint64_t sizes[] = { 0, 1, 5000, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, 20 << 20 };
+        Fixture *f = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                _cleanup_free_ char *name = xasprintf("targets/%zu", i), *content = NULL;
+                _cleanup_close_ int fd = make_source(f, sizes[i], (unsigned) i);
+                _cleanup_buffer_ Buffer b = {};
+                _cleanup_error_ Error e = {};
+                size_t size;
+
+                assert_true(storage_upload(f->storage, name, fd, sizes[i], NULL, &e) >= 0);
+                assert_int_equal(storage_stream(f->storage, name, sizes[i], collect, &b, &e), 0);
+                assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+                assert_int_equal(io_read_fd(fd, (size_t) 32 << 20, &content, &size, &e), 0);
+                assert_int_equal(b.size, sizes[i]);
+                assert_memory_equal(b.data ?: "", content, size);
+                assert_true(storage_stream(f->storage, name, sizes[i] + 1, collect, &b, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_BAD_FORMAT);
+                if (sizes[i] == 0)
+                        continue;
+                assert_true(storage_stream(f->storage, name, sizes[i] - 1, collect, &b, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_TOO_LARGE);
+                assert_true(storage_stream(f->storage, name, sizes[i], refuse, NULL, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_CANCELLED);
+        }
+        assert_int_equal(storage_stream(f->storage, "targets/none", 1, collect, NULL, NULL), 1);
+}
+
 /* A web server's ETag is made of size and second. */
 static void each_timestamp_is_a_second_younger_than_the_one_before(void **state) {
         Fixture *f = *state;
@@ -576,6 +614,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(what_is_written_comes_back_and_can_be_replaced),
                 TEST(each_timestamp_is_a_second_younger_than_the_one_before),
+                TEST(large_files_come_in_pieces),
                 TEST(modes_do_not_depend_on_the_umask),
                 TEST(what_is_not_there_is_said_to_be_so),
                 TEST(names_that_lead_out_or_hide_are_refused),

@@ -5,9 +5,6 @@
 #include "io.h"
 #include "log.h"
 
-/* A target that has to be read as a whole because its place cannot be streamed from. */
-#define WHOLE_TARGET_MAX ((size_t) 1 << 30)
-
 /* ---- what is referenced ---- */
 
 void repo_files_done(RepoFiles *f) {
@@ -194,18 +191,19 @@ static int hash_streamed(Verifying *v, const char *path, uint64_t size, Sha256 *
         return 0;
 }
 
-static int hash_whole(Verifying *v, const char *path, Sha256 *ret_hash, uint64_t *ret_size, Error *reterr) {
-        _cleanup_buffer_ Buffer b = {};
+static int hash_stored(Verifying *v, const char *path, uint64_t size, Sha256 *ret_hash, uint64_t *ret_size,
+                       Error *reterr) {
+        _cleanup_(hasher_freep) Hasher *hasher = hasher_new();
+        Sink s = { .hasher = hasher, .progress = v->progress };
         int r;
 
-        r = storage_read(v->repository->storage, path, WHOLE_TARGET_MAX, &b, reterr);
+        r = storage_stream(v->repository->storage, path, size, sink, &s, reterr);
         if (r > 0)
                 return error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "it is missing");
         if (r < 0)
                 return r;
-        sha256_buffer(b.data, b.size, ret_hash);
-        *ret_size = b.size;
-        progress_advance(v->progress, b.size);
+        hasher_final(hasher, ret_hash);
+        *ret_size = s.size;
         return 0;
 }
 
@@ -217,7 +215,7 @@ static int hash_target(Verifying *v, const char *path, uint64_t size, Sha256 *re
         if (v->http)
                 return hash_streamed(v, path, size, ret_hash, ret_size, reterr);
         if (startswith(v->place, "s3://") || is_web(v->place))
-                return hash_whole(v, path, ret_hash, ret_size, reterr);
+                return hash_stored(v, path, size, ret_hash, ret_size, reterr);
         local = path_join(storage_name(v->repository->storage), path);
         r = sha256_file(AT_FDCWD, local, ret_hash, ret_size, reterr);
         if (r >= 0)

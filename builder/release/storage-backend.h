@@ -8,6 +8,8 @@
 typedef struct StorageBackend {
         void (*free)(Storage *s); /* releases the lock, too */
         int (*read)(Storage *s, const char *name, size_t max_size, Buffer *ret, Error *reterr);
+        /* Exactly so many bytes, 1 or more; 1: no such file. */
+        int (*read_at)(Storage *s, const char *name, uint64_t offset, size_t size, Buffer *ret, Error *reterr);
         int (*size)(Storage *s, const char *name, uint64_t *ret, Error *reterr);
         int (*write)(Storage *s, const char *name, const void *data, size_t size, StorageCaching caching,
                      Error *reterr);

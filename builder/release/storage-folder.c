@@ -73,6 +73,26 @@ static int folder_read(Storage *s, const char *name, size_t max_size, Buffer *re
         return 0;
 }
 
+static int folder_read_at(Storage *s, const char *name, uint64_t offset, size_t size, Buffer *ret, Error *reterr) {
+        _cleanup_close_ int fd = -EBADF;
+        _cleanup_buffer_ Buffer b = {};
+        struct stat st;
+        int r;
+
+        r = open_file(s, name, &fd, &st, reterr);
+        if (r != 0)
+                return r;
+        b = (Buffer){ .data = xmalloc(size + 1), .size = size, .allocated = size + 1 };
+        b.data[size] = 0;
+        r = io_pread_all(fd, b.data, size, offset, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "%s/%s", s->name, name);
+        buffer_done(ret);
+        *ret = b;
+        b = (Buffer){};
+        return 0;
+}
+
 static int folder_size(Storage *s, const char *name, uint64_t *ret, Error *reterr) {
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
@@ -447,6 +467,7 @@ static void folder_free(Storage *s) {
 static const StorageBackend folder_backend = {
         .free = folder_free,
         .read = folder_read,
+        .read_at = folder_read_at,
         .size = folder_size,
         .write = folder_write,
         .upload = folder_upload,

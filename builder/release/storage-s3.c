@@ -57,6 +57,31 @@ static int bucket_read(Storage *s, const char *name, size_t max_size, Buffer *re
         return 0;
 }
 
+static int bucket_read_at(Storage *s, const char *name, uint64_t offset, size_t size, Buffer *ret, Error *reterr) {
+        _cleanup_free_ char *range = xasprintf("Range: bytes=%" PRIu64 "-%" PRIu64, offset, offset + size - 1);
+        const S3Request q = { .method = "GET", .name = name, .headers = { range }, .max_size = size };
+        _cleanup_s3_response_ S3Response response = {};
+        int r;
+
+        /* A large file takes its time. */
+        r = of(s)->lock ? s3_lock_keep(of(s)->lock, reterr) : 0;
+        if (r >= 0)
+                r = s3_request(of(s)->s3, &q, &response, reterr);
+        if (r > S3_NOT_FOUND)
+                return s3_error(of(s)->s3, &q, &response, reterr);
+        if (r != S3_OK)
+                return r;
+        /* Who does not know ranges sends the beginning. */
+        if (response.body.size != size || (response.status != 206 && offset > 0))
+                return error_set(reterr, EBADMSG, REFUSAL_DOWNLOAD,
+                                 "%s: the server did not send bytes %" PRIu64 " to %" PRIu64 " of %s", s->name, offset,
+                                 offset + size - 1, name);
+        buffer_done(ret);
+        *ret = response.body;
+        response.body = (Buffer){};
+        return 0;
+}
+
 static int bucket_size(Storage *s, const char *name, uint64_t *ret, Error *reterr) {
         const S3Request q = { .method = "HEAD", .name = name };
         _cleanup_s3_response_ S3Response response = {};
@@ -256,6 +281,7 @@ static void bucket_free(Storage *s) {
 static const StorageBackend bucket_backend = {
         .free = bucket_free,
         .read = bucket_read,
+        .read_at = bucket_read_at,
         .size = bucket_size,
         .write = bucket_write,
         .upload = bucket_upload,

@@ -3,6 +3,9 @@
 #include "io.h"
 #include "storage-backend.h"
 
+/* Read at once, and asked for again as a whole if the line breaks. */
+#define STREAM_PIECE ((size_t) 8 << 20)
+
 /* ---- places -------------------------------------------------------------------------------------------------------
  */
 
@@ -123,6 +126,28 @@ int storage_read(Storage *s, const char *name, size_t max_size, Buffer *ret, Err
         int r = check_name(s, name, reterr);
 
         return r < 0 ? r : s->backend->read(s, name, max_size, ret, reterr);
+}
+
+int storage_stream(Storage *s, const char *name, uint64_t size, StorageSink sink, void *userdata, Error *reterr) {
+        _cleanup_buffer_ Buffer b = {};
+        uint64_t there;
+        int r;
+
+        r = storage_size(s, name, &there, reterr);
+        if (r != 0)
+                return r;
+        if (there != size)
+                return error_set(reterr, EBADMSG, there > size ? REFUSAL_TOO_LARGE : REFUSAL_BAD_FORMAT,
+                                 "%s/%s has %" PRIu64 " bytes instead of %" PRIu64, s->name, name, there, size);
+        for (uint64_t offset = 0; offset < size; offset += b.size) {
+                r = s->backend->read_at(s, name, offset, (size_t) MIN(size - offset, (uint64_t) STREAM_PIECE), &b,
+                                        reterr);
+                if (r == 0)
+                        r = sink(b.data, b.size, userdata, reterr);
+                if (r != 0)
+                        return r;
+        }
+        return 0;
 }
 
 int storage_size(Storage *s, const char *name, uint64_t *ret, Error *reterr) {

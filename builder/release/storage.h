@@ -27,6 +27,11 @@ const char *storage_name(const Storage *s); /* for messages */
 
 /* 1: there is no such file. */
 int storage_read(Storage *s, const char *name, size_t max_size, Buffer *ret, Error *reterr);
+/* Called with one piece after the other; a negative result ends it. */
+typedef int (*StorageSink)(const void *data, size_t size, void *userdata, Error *reterr);
+/* A large file, which has this size, without ever holding all of it in memory. 1: there is no such file;
+ * REFUSAL_TOO_LARGE or REFUSAL_BAD_FORMAT if it has another size. */
+int storage_stream(Storage *s, const char *name, uint64_t size, StorageSink sink, void *userdata, Error *reterr);
 /* 0 and its size, or 1: not there. */
 int storage_size(Storage *s, const char *name, uint64_t *ret, Error *reterr);
 /* Small files, durable when it returns. Existing files are replaced. */

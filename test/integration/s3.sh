@@ -143,6 +143,18 @@ large_files_go_in_parts_and_are_not_sent_twice() {
         [ -z "$(ls -A "$S/state/sealab/uploads")" ] || fail "the upload is remembered for ever"
 }
 
+large_files_are_read_in_pieces() {
+        random_file "$S/20" 20
+        printf tail >>"$S/20"
+        "$TOOL" $PLACE upload targets/pieces "$S/20"
+        : >"$S/log"
+        "$TOOL" $PLACE stream targets/pieces $((20 * 1048576 + 4)) | cmp - "$S/20"
+        assert_equal "$(grep -c 'GET .*pieces' "$S/log")" 3 "requests"
+        refused 3 "$TOOL" $PLACE stream targets/pieces $((20 * 1048576))
+        refused 3 "$TOOL" $PLACE stream targets/pieces $((20 * 1048576 + 5))
+        refused 100 "$TOOL" $PLACE stream targets/none 5
+}
+
 a_killed_upload_goes_on_where_it_was() {
         local pid first second
         random_file "$S/killed" 40
@@ -362,6 +374,7 @@ run caches_are_told_how_long
 run long_lists_come_in_pages
 run signatures_hold_for_every_character
 run large_files_go_in_parts_and_are_not_sent_twice
+run large_files_are_read_in_pieces
 run a_killed_upload_goes_on_where_it_was
 run a_remembered_upload_of_other_content_begins_anew
 run a_server_that_fails_now_and_then_is_asked_again
