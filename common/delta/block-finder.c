@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "block-finder.h"
-#include "frame-index.h"
 #include "io.h"
 
 #define KEY_SIZE BLOCK_MAP_DIGEST_MAX
@@ -205,4 +204,31 @@ const void *block_finder_find(BlockFinder *f, uint64_t offset, size_t size, cons
         /* The new image goes on beside what it was before: behind as much as is new. */
         f->next = f->next < f->n_blocks - MIN(count, f->n_blocks) ? f->next + (uint32_t) count : NONE;
         return NULL;
+}
+
+int block_finder_add_image(BlockFinder *f, int fd, uint64_t size, const Sha256 *salt, Error *reterr) {
+        _cleanup_(block_map_freep) BlockMap *map = NULL;
+        uint32_t *keys;
+        int r;
+
+        r = block_map_build(fd, size, salt->bytes, sizeof salt->bytes, KEY_SIZE, &map, reterr);
+        if (r < 0)
+                return r;
+        keys = block_finder_room(f, map->n_blocks);
+        if (!keys)
+                return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "an image of %" PRIu64 " bytes", size);
+        for (size_t i = 0; i < map->n_blocks; i++)
+                keys[i] = block_map_key_at(map, i);
+        block_finder_add(f, 0, map->n_blocks);
+        return 0;
+}
+
+uint64_t block_finder_missing(BlockFinder *f, const FrameIndex *index) {
+        uint64_t bytes = 0;
+
+        for (size_t i = 0; i < index->n_frames; i++)
+                if (!block_finder_find(f, (uint64_t) i * index->frame_size, frame_index_size(index, i),
+                                       &index->frames[i].sha256))
+                        bytes += index->frames[i].packed_size;
+        return bytes;
 }

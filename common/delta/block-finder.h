@@ -10,6 +10,7 @@
  * old block (12 while it is made), 2 MiB for 1 GiB. */
 
 #include "block-map.h"
+#include "frame-index.h"
 
 #define BLOCK_FINDER_BLOCKS_MAX ((uint64_t) 1 << 23) /* old ones */
 
@@ -32,3 +33,8 @@ void block_finder_set_map(BlockFinder *f, BlockMap *map);
 /* The bytes of the new image at the offset, a multiple of 4096, if they can be had from here; NULL: not. Borrowed until
  * the next call. The answer depends on the calls before: ask in ascending order. */
 const void *block_finder_find(BlockFinder *f, uint64_t offset, size_t size, const Sha256 *sha256);
+
+/* From the image itself what a device reads in its hash tree: adds the image of so many bytes at the start of fd. */
+int block_finder_add_image(BlockFinder *f, int fd, uint64_t size, const Sha256 *salt, Error *reterr);
+/* Bytes of the frames that cannot be had from old blocks: what has to be downloaded of the pack. */
+uint64_t block_finder_missing(BlockFinder *f, const FrameIndex *index);
