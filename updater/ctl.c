@@ -113,18 +113,17 @@ static int verb_config(char *const *a, Error *reterr) {
 
 /* ---- verbs that work ---- */
 
-static json_t *result_to_json(const ClientResult *r) {
-        json_t *o = json_pack("{s:s}", "result", r->result);
+/* Of everything that works, and of every failure: one shape. policy and until say what an update waits for. */
+static json_t *result_to_json(const char *result, const char *message, const char *hint, const json_t *data) {
+        const json_t *until = json_object_get(data, "until");
 
-        if (r->message)
-                json_object_set_new(o, "message", json_string(r->message));
-        if (r->data)
-                json_object_set(o, "data", r->data);
-        return o;
+        return json_pack("{s:s, s:o, s:o, s:s?, s:o}", "result", result, "message", json_text(message), "hint",
+                         json_text(hint), "policy", json_string_value(json_object_get(data, "policy")), "until",
+                         json_is_integer(until) ? json_incref((json_t *) until) : json_null());
 }
 
 static void print_result(const ClientResult *r) {
-        _cleanup_json_ json_t *o = result_to_json(r);
+        _cleanup_json_ json_t *o = result_to_json(r->result, r->message, NULL, r->data);
 
         if (arg.json || (!arg.quiet && r->message))
                 print(o, xstrdup(r->message ?: ""));
@@ -246,8 +245,7 @@ static json_t *select_drift(const json_t *drift, const char *path) {
         size_t i;
 
         json_array_foreach ((json_t *) entries, i, e)
-                if ((!path || drift_path_matches(entry_text(e, "path"), path)) &&
-                    (arg.all || !json_object_get(e, "own")))
+                if ((!path || drift_path_matches(entry_text(e, "path"), path)) && (arg.all || !*entry_text(e, "own")))
                         json_array_append(list, (json_t *) e);
         json_object_set_new(o, "entries", list);
         return o;
@@ -414,12 +412,9 @@ static const OptionTable table = {
 
 static int fail(const Error *e) {
         if (arg.json) {
-                _cleanup_json_ json_t *o =
-                        json_pack("{s:s, s:s}", "result", refusal_name(e->id), "message", e->message ?: "failed");
+                _cleanup_json_ json_t *o = result_to_json(refusal_name(e->id), e->message ?: "failed", e->hint, NULL);
                 _cleanup_free_ char *text = NULL;
 
-                if (e->hint)
-                        json_object_set_new(o, "hint", json_string(e->hint));
                 text = json_format(o, false);
                 fputs(text, stdout);
         } else {

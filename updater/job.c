@@ -97,18 +97,13 @@ static PlanRequest request(const Job *j) {
 
 static json_t *offer_to_json(const Offer *o) {
         const ReleaseDescription *d = o->description;
-        json_t *j = json_pack("{s:s, s:I}", "version", d->version, "epoch", (json_int_t) d->epoch);
         uint64_t bytes = 0;
 
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++)
                 bytes += o->download[k];
-        json_object_set_new(j, "downloadBytes", json_integer((json_int_t) bytes));
-        json_object_set_new(j, "critical", json_boolean(d->critical));
-        if (d->notes)
-                json_object_set_new(j, "notes", json_string(d->notes));
-        if (d->withdrawn)
-                json_object_set_new(j, "withdrawn", json_string(d->withdrawn));
-        return j;
+        return json_pack("{s:s, s:I, s:I, s:b, s:s?, s:s?}", "version", d->version, "epoch", (json_int_t) d->epoch,
+                         "downloadBytes", (json_int_t) bytes, "critical", d->critical, "notes", d->notes, "withdrawn",
+                         d->withdrawn);
 }
 
 static int do_check(Job *j, Error *reterr) {
@@ -357,8 +352,8 @@ static int do_settle(Job *j, Error *reterr) {
 static int read_status(const Job *j, json_t **ret, Error *reterr) {
         int r = update_status(&j->context, ret, reterr);
 
-        if (r >= 0 && factory_reset_is_requested(root_of(j)))
-                json_object_set_new(*ret, "factoryReset", json_true());
+        if (r >= 0)
+                json_object_set_new(*ret, "factoryReset", json_boolean(factory_reset_is_requested(root_of(j))));
         return r;
 }
 

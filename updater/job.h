@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* "sealabd job KIND [ARGUMENT] [OPTION...]": one piece of work, in a process and program (sealabd-job) of its own. Standard output carries one
- * JSON object a line:
+/* "sealabd job KIND [ARGUMENT] [OPTION...]": one piece of work, in a process and program (sealabd-job) of its own.
+ * Standard output carries one JSON object a line:
  *
  *     {"step": "download", "done": 1234, "total": 5678}        how far it is; at most ten a second
  *     {"result": "done", "message": "...", "data": ...}        the last line, of success: "done" or "nothing"

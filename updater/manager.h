@@ -28,7 +28,8 @@ typedef struct ManagerObserver {
 } ManagerObserver;
 
 typedef struct Manager Manager;
-/* program: what is run as "PROGRAM KIND ...", job_program(); extra (may be NULL) are arguments for every job, for tests. */
+/* program: what is run as "PROGRAM KIND ...", job_program(); extra (may be NULL) are arguments for every job, for
+ * tests. */
 int manager_new(sd_event *event, const char *program, char *const *extra, const ManagerObserver *observer,
                 Manager **ret, Error *reterr);
 Manager *manager_free(Manager *m); /* ends what runs */

@@ -221,15 +221,15 @@ static void show_drift_entry(Buffer *b, const json_t *e) {
 
         buffer_printf(b, "%-10s %s%s", attributes ? "mode/owner" : text_of(e, "kind"), text_of(e, "path"),
                       flag_of(e, "folder") ? "/" : "");
-        if (json_object_get(e, "mode"))
+        if (!isempty(text_of(e, "mode")))
                 buffer_printf(b, "  mode %s instead of %s", text_of(e, "mode"), text_of(e, "defaultMode"));
-        if (json_object_get(e, "owner"))
+        if (!isempty(text_of(e, "owner")))
                 buffer_printf(b, "  owner %s instead of %s", text_of(e, "owner"), text_of(e, "defaultOwner"));
-        if (attributes && !json_object_get(e, "mode") && !json_object_get(e, "owner"))
+        if (attributes && isempty(text_of(e, "mode")) && isempty(text_of(e, "owner")))
                 buffer_puts(b, "  access list or capabilities");
         if (flag_of(e, "earlierDefault"))
                 buffer_puts(b, "  (the default of an earlier image)");
-        if (json_object_get(e, "own"))
+        if (!isempty(text_of(e, "own")))
                 buffer_printf(b, "  (%s)", text_of(e, "own"));
         buffer_puts(b, "\n");
 }
@@ -242,7 +242,7 @@ char *show_drift(const json_t *drift, const char *path, bool own) {
         json_array_foreach ((json_t *) entries, i, e) {
                 if (path && !drift_path_matches(text_of(e, "path"), path))
                         continue;
-                if (json_object_get(e, "own") && !own)
+                if (!isempty(text_of(e, "own")) && !own)
                         hidden++;
                 else
                         show_drift_entry(&b, e);

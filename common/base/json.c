@@ -196,3 +196,7 @@ json_t *json_from_strv(char *const *l) {
                 json_array_append_new(array, json_string(*s));
         return array;
 }
+
+json_t *json_text(const char *s) {
+        return s ? json_string(s) ?: json_string("(not text)") : json_null();
+}

@@ -44,3 +44,5 @@ int json_reader_end(JsonReader *r);
 int json_reader_end_open(JsonReader *r);
 
 json_t *json_from_strv(char *const *l);
+/* null for NULL; what is no text (UTF-8) becomes "(not text)". Never NULL. */
+json_t *json_text(const char *s);

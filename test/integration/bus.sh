@@ -12,6 +12,9 @@ NAME=io.sealab.Updater1
 OBJECT=/io/sealab/Updater1
 ROOT=$SCRATCH/root
 STORM=2000
+# What it may have more after a storm than before, in KiB; sanitizers keep what is freed for a while.
+GROWTH=512
+ldd "$BUILD/sealabd" | grep -q libasan && GROWTH=16384
 [ "${SEALAB_TEST_ALL:-0}" = 1 ] && STORM=100000
 
 # All of the script runs inside one bus of its own.
@@ -31,14 +34,14 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# until COMMAND...: at most 10 s
+# until_true COMMAND...: at most 30 s
 until_true() {
         local i
-        for ((i = 0; i < 100; i++)); do
+        for ((i = 0; i < 300; i++)); do
                 "$@" >/dev/null 2>&1 && return
                 sleep 0.1
         done
-        fail "did not become true within 10 s: $*"
+        fail "did not become true within 30 s: $*"
 }
 
 call() { busctl --user --timeout=60 call "$NAME" "$OBJECT" "$NAME" "$@"; }
@@ -177,7 +180,7 @@ random_messages_do_no_harm() {
         alive
         until_true not_at_work
         after=$(resident)
-        [ "$after" -le $((before + 512)) ] || fail "resident: $before KiB before, $after KiB after $STORM messages"
+        [ "$after" -le $((before + GROWTH)) ] || fail "resident: $before KiB before, $after KiB after $STORM messages"
         [ ! -e "$ROOT/sys" ] || fail "something was written: $(find "$ROOT/sys")"
         grep -qiE 'sanitizer|assert' "$SCRATCH/daemon.log" && fail "$(grep -iE 'sanitizer|assert' "$SCRATCH/daemon.log" | head -n 3)"
         echo "# $STORM messages, resident $before -> $after KiB" >&3

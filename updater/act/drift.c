@@ -473,41 +473,25 @@ static json_t *path_to_json(const char *path) {
         return json_string(b.data);
 }
 
-static void attributes_to_json(json_t *o, const DriftEntry *e) {
-        _cleanup_free_ char *mode = xasprintf("%04o", (unsigned) (e->mode & 07777)),
-                            *mode_default = xasprintf("%04o", (unsigned) (e->mode_default & 07777)),
-                            *owner = xasprintf("%u:%u", e->uid, e->gid),
-                            *owner_default = xasprintf("%u:%u", e->uid_default, e->gid_default);
+/* Modes and owners are told where they differ. */
+static json_t *entry_to_json(const DriftEntry *e) {
+        bool both = e->mode && e->mode_default, mode = both && ((e->mode ^ e->mode_default) & 07777),
+             owner = both && (e->uid != e->uid_default || e->gid != e->gid_default);
+        _cleanup_free_ char *m = xasprintf("%04o", (unsigned) (e->mode & 07777)),
+                            *m_default = xasprintf("%04o", (unsigned) (e->mode_default & 07777)),
+                            *o = xasprintf("%u:%u", e->uid, e->gid),
+                            *o_default = xasprintf("%u:%u", e->uid_default, e->gid_default);
 
-        if (!streq(mode, mode_default)) {
-                json_object_set_new(o, "mode", json_string(mode));
-                json_object_set_new(o, "defaultMode", json_string(mode_default));
-        }
-        if (!streq(owner, owner_default)) {
-                json_object_set_new(o, "owner", json_string(owner));
-                json_object_set_new(o, "defaultOwner", json_string(owner_default));
-        }
+        return json_pack("{s:s, s:s, s:o, s:b, s:b, s:s?, s:s?, s:s?, s:s?, s:s?}", "id", e->id, "kind",
+                         drift_kind_name(e->kind), "path", path_to_json(e->path), "folder", e->folder, "earlierDefault",
+                         e->earlier_default, "own", e->own, "mode", mode ? m : NULL, "defaultMode",
+                         mode ? m_default : NULL, "owner", owner ? o : NULL, "defaultOwner", owner ? o_default : NULL);
 }
 
 json_t *drift_to_json(const Drift *d) {
-        json_t *o = json_object(), *list = json_array();
+        json_t *list = json_array();
 
-        for (size_t i = 0; i < d->n_entries; i++) {
-                const DriftEntry *e = &d->entries[i];
-                json_t *item = json_pack("{s:s, s:s, s:o}", "id", e->id, "kind", drift_kind_name(e->kind), "path",
-                                         path_to_json(e->path));
-
-                if (e->folder)
-                        json_object_set_new(item, "folder", json_true());
-                if (e->earlier_default)
-                        json_object_set_new(item, "earlierDefault", json_true());
-                if (e->own)
-                        json_object_set_new(item, "own", json_string(e->own));
-                if (e->mode && e->mode_default)
-                        attributes_to_json(item, e);
-                json_array_append_new(list, item);
-        }
-        json_object_set_new(o, "entries", list);
-        json_object_set_new(o, "truncated", json_boolean(d->truncated));
-        return o;
+        for (size_t i = 0; i < d->n_entries; i++)
+                json_array_append_new(list, entry_to_json(&d->entries[i]));
+        return json_pack("{s:o, s:b}", "entries", list, "truncated", d->truncated);
 }

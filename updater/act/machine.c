@@ -477,25 +477,13 @@ const Slot *machine_target_slot(const Machine *m) {
 
 static json_t *slot_to_json(const Machine *m, const Slot *s, size_t i) {
         const char name[] = { (char) ('A' + i), 0 };
-        json_t *o = json_pack("{s:s, s:b, s:b}", "slot", name, "running", s->running, "empty", s->empty);
         const BootEntry *e = s->has_root_hash ? machine_entry_of_root_hash(m, &s->root_hash) : NULL;
+        _cleanup_free_ char *hash = s->has_root_hash ? sha256_hex(&s->root_hash) : NULL;
 
-        if (s->version)
-                json_object_set_new(o, "version", json_string(s->version));
-        if (s->has_root_hash) {
-                _cleanup_free_ char *hex = sha256_hex(&s->root_hash);
-
-                json_object_set_new(o, "rootHash", json_string(hex));
-        }
-        json_object_set_new(o, "label", json_string(s->usr.label));
-        json_object_set_new(o, "size", json_integer((json_int_t) s->usr.size));
-        if (e) {
-                json_object_set_new(o, "entry", json_string(e->file));
-                if (e->counted)
-                        json_object_set_new(o, "triesLeft", json_integer(e->left));
-                json_object_set_new(o, "blessed", json_boolean(!e->counted));
-        }
-        return o;
+        return json_pack("{s:s, s:b, s:b, s:s?, s:s?, s:o, s:I, s:o, s:o, s:b}", "slot", name, "running", s->running,
+                         "empty", s->empty, "version", s->version, "rootHash", hash, "label", json_text(s->usr.label),
+                         "size", (json_int_t) s->usr.size, "entry", json_text(e ? e->file : NULL), "triesLeft",
+                         e && e->counted ? json_integer(e->left) : json_null(), "blessed", e && !e->counted);
 }
 
 json_t *machine_to_json(const Machine *m) {

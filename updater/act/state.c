@@ -88,7 +88,7 @@ static void set_string(json_t *o, const char *key, const char *value) {
         _cleanup_free_ char *text = value ? cut_text(value) : NULL;
 
         if (text)
-                json_object_set_new(o, key, json_string(text) ?: json_string("(not text)"));
+                json_object_set_new(o, key, json_text(text));
 }
 
 static void set_number(json_t *o, const char *key, int64_t value) {
@@ -102,7 +102,7 @@ static void set_hash(json_t *o, const char *key, const Sha256 *h) {
         json_object_set_new(o, key, json_string(hex));
 }
 
-static json_t *trial_to_json(const Trial *t) {
+static json_t *trial_to_file(const Trial *t) {
         json_t *o = json_object();
 
         set_string(o, "version", t->version);
@@ -114,7 +114,7 @@ static json_t *trial_to_json(const Trial *t) {
         return o;
 }
 
-json_t *state_to_json(const UpdaterState *s) {
+static json_t *state_to_file(const UpdaterState *s) {
         json_t *o = json_pack("{s:i}", "format", STATE_FORMAT), *bad = json_array();
 
         set_number(o, "epoch", (int64_t) s->epoch);
@@ -124,7 +124,7 @@ json_t *state_to_json(const UpdaterState *s) {
         if (s->reverted)
                 json_object_set_new(o, "reverted", json_true());
         if (s->trial)
-                json_object_set_new(o, "trial", trial_to_json(s->trial));
+                json_object_set_new(o, "trial", trial_to_file(s->trial));
         for (size_t i = 0; i < s->n_bad; i++) {
                 json_t *b = json_object();
 
@@ -159,7 +159,7 @@ static int mark_trial(const char *folder, const Trial *trial, Error *reterr) {
 
 int state_save(const char *folder, const UpdaterState *s, Error *reterr) {
         _cleanup_free_ char *path = path_join(folder, STATE_FILE), *text = NULL;
-        _cleanup_json_ json_t *o = state_to_json(s);
+        _cleanup_json_ json_t *o = state_to_file(s);
         int r = 0;
 
         text = json_format(o, false);
@@ -171,6 +171,38 @@ int state_save(const char *folder, const UpdaterState *s, Error *reterr) {
         if (r >= 0 && !s->trial)
                 r = mark_trial(folder, NULL, reterr);
         return r;
+}
+
+/* ---- telling: every member is always there ---- */
+
+static json_t *trial_to_json(const Trial *t) {
+        _cleanup_free_ char *hash = sha256_hex(&t->root_hash), *from = sha256_hex(&t->from_root_hash);
+
+        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "version", t->version, "rootHash", hash, "from",
+                         t->from_version, "fromRootHash", from, "epoch", (json_int_t) t->epoch, "when",
+                         (json_int_t) t->when);
+}
+
+static json_t *bad_to_json(const UpdaterState *s) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < s->n_bad; i++) {
+                const BadVersion *b = &s->bad[i];
+                _cleanup_free_ char *hash = sha256_hex(&b->root_hash);
+
+                json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I}", "version", b->version, "rootHash", hash,
+                                                      "reason", json_text(b->reason), "when", (json_int_t) b->when));
+        }
+        return list;
+}
+
+json_t *state_to_json(const UpdaterState *s) {
+        return json_pack("{s:I, s:b, s:s?, s:b, s:o, s:o, s:I, s:I, s:s?, s:o, s:s?, s:I}", "epoch",
+                         (json_int_t) s->epoch, "pinned", s->pinned, "pin", s->pin, "reverted", s->reverted, "trial",
+                         s->trial ? trial_to_json(s->trial) : json_null(), "bad", bad_to_json(s), "lastCheck",
+                         (json_int_t) s->last_check, "lastSuccess", (json_int_t) s->last_success, "lastResult",
+                         s->last_result, "lastMessage", json_text(s->last_message), "available", s->available,
+                         "availableBytes", (json_int_t) s->available_bytes);
 }
 
 /* ---- reading ---- */
@@ -337,7 +369,7 @@ int history_load(const char *folder, json_t **ret, Error *reterr) {
 }
 
 int history_append(const char *folder, const HistoryEntry *e, Error *reterr) {
-        _cleanup_free_ char *path = path_join(folder, HISTORY_FILE), *text = NULL;
+        _cleanup_free_ char *path = path_join(folder, HISTORY_FILE), *text = NULL, *message = NULL;
         _cleanup_json_ json_t *list = NULL;
         json_t *o;
         int r;
@@ -347,15 +379,10 @@ int history_append(const char *folder, const HistoryEntry *e, Error *reterr) {
                 return r;
         while (json_array_size(list) >= STATE_HISTORY_MAX)
                 json_array_remove(list, 0);
-        o = json_object();
-        json_object_set_new(o, "when", json_integer(e->when));
-        set_string(o, "action", e->action);
-        set_string(o, "from", e->from);
-        set_string(o, "to", e->to);
-        set_string(o, "result", e->result);
-        set_string(o, "message", e->message);
-        set_number(o, "durationSeconds", (int64_t) e->duration_sec);
-        set_number(o, "bytes", (int64_t) e->bytes);
+        message = e->message ? cut_text(e->message) : NULL;
+        o = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:o, s:I, s:I}", "when", (json_int_t) e->when, "action", e->action,
+                      "from", e->from, "to", e->to, "result", e->result, "message", json_text(message),
+                      "durationSeconds", (json_int_t) e->duration_sec, "bytes", (json_int_t) e->bytes);
         json_array_append_new(list, o);
         text = json_format(list, false);
         return io_replace_file(AT_FDCWD, path, text, strlen(text), 0600, reterr);

@@ -53,6 +53,7 @@ DEFINE_CLEANUP(UpdaterState *, state_free)
 void state_set_trial(UpdaterState *s, const Trial *trial);
 bool state_is_bad(const UpdaterState *s, const Sha256 *root_hash);
 void state_add_bad(UpdaterState *s, const char *version, const Sha256 *root_hash, const char *reason, int64_t when);
+/* For people: every member is always there, null where nothing is known. */
 json_t *state_to_json(const UpdaterState *s);
 
 typedef struct HistoryEntry {

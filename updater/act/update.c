@@ -605,10 +605,8 @@ int update_verify(const UpdateContext *c, bool all, json_t **ret, Error *reterr)
                 r = slot_data_size(m->disk, slot, &size, &e);
                 if (r >= 0)
                         r = slot_verify(m->disk, slot, &slot->root_hash, size, plain_progress, (void *) c, &e);
-                o = json_pack("{s:s, s:b, s:b}", "version", slot->version ?: "", "running", slot->running, "good",
-                              r >= 0);
-                if (r < 0)
-                        json_object_set_new(o, "message", json_string(e.message));
+                o = json_pack("{s:s, s:b, s:b, s:o}", "version", slot->version ?: "", "running", slot->running, "good",
+                              r >= 0, "message", json_text(r < 0 ? e.message : NULL));
                 json_array_append_new(list, o);
                 if (r < 0 && first.id == REFUSAL_NONE)
                         error_move(&first, &e);

@@ -357,27 +357,20 @@ static const char *outcome_name(PlanOutcome o) {
 }
 
 json_t *plan_to_json(const Plan *p, const Machine *m) {
-        json_t *o = json_pack("{s:s, s:s}", "outcome", outcome_name(p->outcome), "reason", p->reason ?: "");
-        json_t *steps;
+        bool update = p->outcome == PLAN_UPDATE;
+        const char slot[] = { (char) ('A' + p->slot), 0 };
+        const char *to = !update ? NULL : p->offer ? p->offer->description->version : m->slots[p->slot].version;
+        json_t *steps = json_array();
 
-        if (p->outcome == PLAN_REFUSED)
-                json_object_set_new(o, "refusal", json_string(refusal_name(p->refusal)));
-        if (p->outcome == PLAN_WAIT && p->until != INT64_MAX)
-                json_object_set_new(o, "until", json_integer(p->until));
-        if (p->outcome == PLAN_UPDATE) {
-                json_object_set_new(o, "from", json_string(m->version));
-                json_object_set_new(o, "to",
-                                    json_string(p->offer ? p->offer->description->version : m->slots[p->slot].version));
-                json_object_set_new(o, "slot", json_integer((json_int_t) p->slot));
-                json_object_set_new(o, "downloadBytes", json_integer((json_int_t) p->download));
-                json_object_set_new(o, "writeBytes", json_integer((json_int_t) p->write));
-        }
-        steps = json_array();
         for (size_t i = 0; i < p->n_steps; i++)
                 json_array_append_new(steps, json_string(step_kind_name(p->steps[i])));
-        json_object_set_new(o, "steps", steps);
-        json_object_set_new(o, "notes", json_from_strv(p->notes));
-        return o;
+        return json_pack("{s:s, s:o, s:s?, s:o, s:s?, s:s?, s:s?, s:I, s:I, s:o, s:o}", "outcome",
+                         outcome_name(p->outcome), "reason", json_text(p->reason ?: ""), "refusal",
+                         p->outcome == PLAN_REFUSED ? refusal_name(p->refusal) : NULL, "until",
+                         p->outcome == PLAN_WAIT && p->until != INT64_MAX ? json_integer(p->until) : json_null(),
+                         "from", update ? m->version : NULL, "to", to, "slot", update ? slot : NULL, "downloadBytes",
+                         (json_int_t) p->download, "writeBytes", (json_int_t) p->write, "steps", steps, "notes",
+                         json_from_strv(p->notes));
 }
 
 char *plan_describe(const Plan *p, const Machine *m) {
