@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "pe.h"
 #include "process.h"
+#include "secure-boot.h"
 #include "state.h"
 
 #define ENTRIES_FOLDER "EFI/Linux"
@@ -176,7 +177,7 @@ int boot_create_temporary(const Machine *m, const ReleaseDescription *d, int *re
 }
 
 /* Mapped, not read: a kernel image is several times what this program takes otherwise. */
-static int check_file(const ReleaseDescription *d, int fd, uint64_t size, Error *reterr) {
+static int check_file(const Machine *m, const ReleaseDescription *d, int fd, uint64_t size, Error *reterr) {
         void *data =
                 size > 0 && size <= SIZE_MAX ? mmap(NULL, (size_t) size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
         int r;
@@ -184,6 +185,11 @@ static int check_file(const ReleaseDescription *d, int fd, uint64_t size, Error 
         if (data == MAP_FAILED)
                 return error_errno(reterr, errno, "cannot look into the new kernel image");
         r = check_uki(d, data, (size_t) size, reterr);
+        if (r >= 0) {
+                r = secure_boot_check(m, data, (size_t) size, reterr);
+                if (r < 0)
+                        error_prefix(reterr, "the kernel image of %s", d->version);
+        }
         munmap(data, (size_t) size);
         return r;
 }
@@ -194,7 +200,7 @@ int boot_install(const Machine *m, const ReleaseDescription *d, int fd, uint64_t
         _cleanup_close_ int folder = -EBADF;
         int r;
 
-        r = check_file(d, fd, size, reterr);
+        r = check_file(m, d, fd, size, reterr);
         if (r >= 0)
                 r = open_entries(m, &folder, reterr);
         /* ORDER: all bytes are on the disk before the name by which they can start; then the name is. */
