@@ -92,9 +92,11 @@ DEFINE_CLEANUP(Delta *, delta_free)
 /* The head. REFUSAL_BAD_FORMAT; REFUSAL_TOO_LARGE. Sets what follows from other numbers: offset, payload_offset,
  * window. */
 int delta_parse(const void *data, size_t size, const char *what, Delta **ret, Error *reterr);
-/* What parse would refuse is refused here, too. offset, payload_offset, window and payload_size are ignored: they
- * follow. */
-int delta_format(const Delta *d, Buffer *ret, Error *reterr);
+/* What parse would refuse is refused here, too. Sets offset, payload_offset, window and payload_size, which
+ * follow; content must be right. Ranges and clusters may be shared between operations, or unused. */
+int delta_format(Delta *d, Buffer *ret, Error *reterr);
+/* The same without looking whether it holds, so that tests have something that does not. */
+int delta_write(Delta *d, Buffer *ret, Error *reterr);
 
 /* Bytes of the old image that an operation reads for its window: the sum of its ranges. */
 size_t delta_op_old_size(const Delta *d, const DeltaOp *op);
