@@ -412,6 +412,22 @@ static void addresses_are_joined_and_encoded(void **state) {
         }
 }
 
+static void a_file_address_is_a_path(void **state) {
+        static const struct {
+                const char *url, *path;
+        } cases[] = {
+                { "file:///mnt", "/mnt" },        { "file:///run/media/my%20stick/%e4", "/run/media/my stick/\xe4" },
+                { "file:///a%2", "/a%2" },        { "file:///a%zz%00", "/a%zz%00" },
+                { "https://example.org/", NULL },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_free_ char *path = http_file_path(cases[i].url);
+
+                assert_true(streq_ptr(path, cases[i].path));
+        }
+}
+
 /* ---- nginx ----------------------------------------------------------------------------------------------- */
 
 typedef struct Nginx {
@@ -584,6 +600,7 @@ static void secure_server_needs_a_known_certificate(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_file_address_is_a_path),
                 cmocka_unit_test(document_is_read_whole),
                 cmocka_unit_test(condition_is_honoured),
                 cmocka_unit_test(stored_etag_cannot_add_headers),

@@ -37,6 +37,13 @@ void client_result_done(ClientResult *r) {
 
 /* ---- errors ---- */
 
+int client_result_error(const ClientResult *r, Error *reterr) {
+        if (streq(r->result, "done") || streq(r->result, "nothing"))
+                return 0;
+        error_set(reterr, EIO, refusal_from_name(r->result), "%s", r->message ?: r->result);
+        return r->hint ? error_hint(reterr, "%s", r->hint) : -EIO;
+}
+
 /* "io.sealab.Updater1.Error.NoSpace" -> no-space */
 static Refusal refusal_of_error(const char *name) {
         const char *suffix = startswith(name ?: "", UPDATER_BUS_ERROR);
@@ -290,12 +297,7 @@ int client_run(Client *c, const char *method,
                 r = wait_for_job(c, &w, reterr);
         }
         c->wait = NULL;
-        if (r < 0)
-                return r;
-        if (streq(ret->result, "done") || streq(ret->result, "nothing"))
-                return 0;
-        error_set(reterr, EIO, refusal_from_name(ret->result), "%s", ret->message ?: ret->result);
-        return ret->hint ? error_hint(reterr, "%s", ret->hint) : -EIO;
+        return r < 0 ? r : client_result_error(ret, reterr);
 }
 
 int client_watch(Client *c, int (*show)(Client *c, void *userdata, Error *reterr), void *userdata, Error *reterr) {

@@ -22,6 +22,8 @@ typedef struct ClientResult {
 } ClientResult;
 void client_result_done(ClientResult *r);
 #define _cleanup_client_result_ _cleanup_(client_result_done)
+/* 0 for "done" and "nothing"; otherwise the refusal as an error. */
+int client_result_error(const ClientResult *r, Error *reterr);
 
 /* Starts a job and waits for its end. types and the arguments as in sd_bus_message_append(). progress may be NULL. A
  * refusal of the job is a negative result with its id. SIGINT or SIGTERM asks the daemon to stop the job, and then

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "client.h"
+#include "local.h"
 #include "log.h"
 #include "options.h"
 #include "show.h"
@@ -12,7 +13,8 @@
 /* Parsed options: the one kind of mutable global the house rules allow. */
 static struct {
         bool json, quiet, watch, now, reboot, all, dry_run, user, automatic, reset, yes, cancel;
-        const char *host, *version;
+        const char *host, *version, *from;
+        char **job_options;
 } arg;
 
 static int connect_client(Client **ret, Error *reterr) {
@@ -129,19 +131,43 @@ static void print_result(const ClientResult *r) {
                 print(o, xstrdup(r->message ?: ""));
 }
 
-static int verb_check(char *const *a, Error *reterr) {
-        _cleanup_client_result_ ClientResult result = {};
+/* Through sealabd, or, from a folder that is named, without it: no method of the bus takes a path. */
+static int from_folder(JobKind kind, Meter *meter, ClientResult *ret, Error *reterr) {
+        _cleanup_strv_free_ char **arguments = NULL;
+        _cleanup_free_ char *from = xasprintf("--from=%s", arg.from);
+
+        if (arg.host || arg.automatic) {
+                error_set(reterr, EINVAL, REFUSAL_USAGE, "--from and %s exclude each other",
+                          arg.host ? "--host" : "--automatic");
+                return error_hint(reterr, "A folder is one of the machine that the command runs on.");
+        }
+        strv_extend(&arguments, from);
+        if (kind == JOB_UPDATE)
+                strv_extend(&arguments, "--by-person");
+        if (arg.version) {
+                strv_extend(&arguments, "--");
+                strv_extend(&arguments, arg.version);
+        }
+        return local_run(kind, arguments, arg.job_options, show_meter, meter, ret, reterr);
+}
+
+static int ask_for_plan(ClientResult *ret, Error *reterr) {
         _cleanup_(client_freep) Client *c = NULL;
         _cleanup_(meter_done) Meter meter = {};
-        int r = connect_client(&c, reterr);
+        int r;
+
+        if (arg.from)
+                return from_folder(JOB_CHECK, &meter, ret, reterr);
+        r = connect_client(&c, reterr);
+        return r < 0 ? r : client_run(c, "Check", show_meter, &meter, ret, reterr, NULL);
+}
+
+static int verb_check(char *const *a, Error *reterr) {
+        _cleanup_client_result_ ClientResult result = {};
+        int r = ask_for_plan(&result, reterr);
 
         if (r >= 0)
-                r = client_run(c, "Check", show_meter, &meter, &result, reterr, NULL);
-        if (r >= 0) {
-                meter_done(&meter);
-                meter = (Meter){};
                 print(result.data, show_check(result.data));
-        }
         return r;
 }
 
@@ -165,24 +191,30 @@ static int finish(Client *c, const ClientResult *result, bool reboot, Error *ret
         return reboot && streq(result->result, "done") ? client_reboot(c, reterr) : 0;
 }
 
+static int run_update(Client *c, ClientResult *ret, Error *reterr) {
+        _cleanup_(meter_done) Meter meter = {};
+
+        if (arg.from)
+                return from_folder(JOB_UPDATE, &meter, ret, reterr);
+        if (arg.automatic)
+                return client_run(c, "UpdateAutomatically", show_meter, &meter, ret, reterr, NULL);
+        return client_run(c, "Update", show_meter, &meter, ret, reterr, "s", arg.version ?: "");
+}
+
 static int verb_update(char *const *a, Error *reterr) {
         _cleanup_client_result_ ClientResult result = {};
         _cleanup_(client_freep) Client *c = NULL;
-        int r;
+        bool reboot = arg.reboot || arg.now;
+        int r = 0;
 
         if (arg.dry_run)
                 return verb_check(a, reterr);
-        r = connect_client(&c, reterr);
-        if (r < 0)
-                return r;
-        {
-                _cleanup_(meter_done) Meter meter = {};
-
-                r = arg.automatic
-                            ? client_run(c, "UpdateAutomatically", show_meter, &meter, &result, reterr, NULL)
-                            : client_run(c, "Update", show_meter, &meter, &result, reterr, "s", arg.version ?: "");
-        }
-        return r < 0 ? r : finish(c, &result, arg.reboot || arg.now, reterr);
+        /* A folder needs no bus, unless logind is to restart the machine. */
+        if (!arg.from || reboot)
+                r = connect_client(&c, reterr);
+        if (r >= 0)
+                r = run_update(c, &result, reterr);
+        return r < 0 ? r : finish(c, &result, reboot, reterr);
 }
 
 static int verb_pin(char *const *a, Error *reterr) {
@@ -343,11 +375,18 @@ static const OptionSpec common_options[] = {
         { "host", 'H', OPTION_STRING, "USER@HOST", "the machine to talk to, by ssh", &arg.host },
         { "quiet", 'q', OPTION_FLAG, NULL, "say only what went wrong", &arg.quiet },
         { "user", 0, OPTION_FLAG, NULL, "the user's bus (for tests)", &arg.user },
+        { "job-option", 0, OPTION_LIST, "O", "one more option for the job of --from (for tests)", &arg.job_options },
 };
 static const OptionSpec status_options[] = {
         { "watch", 'w', OPTION_FLAG, NULL, "again after each change, until Ctrl-C", &arg.watch },
 };
+static const OptionSpec check_options[] = {
+        { "from", 0, OPTION_STRING, "DIR", "a folder with a repository, in place of the network; only root",
+          &arg.from },
+};
 static const OptionSpec update_options[] = {
+        { "from", 0, OPTION_STRING, "DIR", "a folder with a repository, in place of the network; only root",
+          &arg.from },
         { "version", 0, OPTION_STRING, "V", "this one, also an older one", &arg.version },
         { "reboot", 0, OPTION_FLAG, NULL, "restart when it is installed", &arg.reboot },
         { "now", 0, OPTION_FLAG, NULL, "the same as --reboot", &arg.now },
@@ -378,7 +417,7 @@ static const OptionSpec factory_reset_options[] = {
 static const VerbSpec verbs[] = {
         VERB("status", "", 0, 0, "what runs, what is in each slot, what is available", NULL, status_options,
              verb_status),
-        PLAIN("check", "", 0, 0, "ask the repository what is new, and show the plan", NULL, verb_check),
+        VERB("check", "", 0, 0, "ask the repository what is new, and show the plan", NULL, check_options, verb_check),
         PLAIN("list", "", 0, 0, "versions on offer", NULL, verb_list),
         VERB("update", "", 0, 0, "install the newest version, or the one named",
              "The running system is not touched: the new version goes into the other slot and starts with the next "
@@ -440,5 +479,6 @@ int main(int argc, char **argv) {
                 log_set_level(LOG_LEVEL_QUIET);
         if (r >= 0)
                 r = verb->run(arguments ?: (char *[]){ NULL }, &e);
+        strv_free(arg.job_options);
         return r < 0 ? fail(&e) : 0;
 }

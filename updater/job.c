@@ -13,6 +13,7 @@
 #include "policy.h"
 #include "settings.h"
 #include "state.h"
+#include "stick.h"
 #include "update.h"
 
 #define STATE_FOLDER "/var/lib/sealab"
@@ -503,12 +504,22 @@ enum {
         OPT_STATE,
         OPT_ANCHOR,
         OPT_REPOSITORY,
+        OPT_FROM,
         OPT_NOW,
         OPT_STALL,
         OPT_ALL,
         OPT_CANCEL,
         OPT_PERSON
 };
+
+static int add_stick(Job *j, const char *folder, Error *reterr) {
+        _cleanup_free_ char *url = NULL;
+        int r = stick_address(folder, &url, reterr);
+
+        if (r >= 0)
+                strv_extend(&j->repositories, url);
+        return r;
+}
 
 static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
         static const struct option options[] = {
@@ -519,6 +530,7 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                 { "state", required_argument, NULL, OPT_STATE },
                 { "anchor", required_argument, NULL, OPT_ANCHOR },
                 { "repository", required_argument, NULL, OPT_REPOSITORY },
+                { "from", required_argument, NULL, OPT_FROM },
                 { "now", required_argument, NULL, OPT_NOW },
                 { "stall", required_argument, NULL, OPT_STALL }, /* seconds; for tests: all waiting shrinks with it */
                 { "all", no_argument, NULL, OPT_ALL },
@@ -527,7 +539,7 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                 {},
         };
         uint64_t now, stall;
-        int o;
+        int o, r;
 
         optind = 1;
         while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0)
@@ -554,6 +566,11 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                         break;
                 case OPT_REPOSITORY:
                         strv_extend(&j->repositories, optarg);
+                        break;
+                case OPT_FROM:
+                        r = add_stick(j, optarg, reterr);
+                        if (r < 0)
+                                return r;
                         break;
                 case OPT_NOW:
                         if (!parse_u64(optarg, &now) || now > INT64_MAX)

@@ -471,3 +471,22 @@ char *http_join(const char *base, const char *path) {
         }
         return buffer_steal(&b);
 }
+
+char *http_file_path(const char *url) {
+        const char *p = startswith(url, "file://");
+        char *path = p ? xstrdup(p) : NULL, *out = path;
+
+        for (; p && *p; p++) {
+                unsigned c;
+
+                if (*p == '%' && sscanf(p + 1, "%2x", &c) == 1 && c != 0 &&
+                    strspn(p + 1, "0123456789abcdefABCDEF") >= 2) {
+                        *out++ = (char) c;
+                        p += 2;
+                } else
+                        *out++ = *p;
+        }
+        if (path)
+                *out = 0;
+        return path;
+}

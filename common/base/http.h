@@ -54,3 +54,5 @@ int http_stream(HttpClient *h, const char *url, uint64_t offset, uint64_t size, 
 
 /* BASE/PATH with each component of path percent-encoded (RFC 3986 unreserved characters stay), one slash between. */
 char *http_join(const char *base, const char *path);
+/* The path that a file:// address means, owned; NULL for others. */
+char *http_file_path(const char *url);

@@ -162,4 +162,107 @@ json_of_drift_has_its_shape() {
         shape result factory-reset --cancel
 }
 run json_of_drift_has_its_shape
+
+# --- a repository in a folder ---------------------------------------------------------------------------------------------------
+
+# Without a network: the machine's own repository is not there.
+offline_machine() {
+        [ "$(id -u)" = 0 ] || skip "only root may name a folder"
+        fresh
+        rm -rf "$W/served" "$W/stick"
+        mkdir -p "$W/stick"
+        cp -a "$W/repo-2" "$W/stick/my copy"
+        STICK="$W/stick/my copy"
+}
+
+# Never through the bus: it is told of a job that is none of its own by nothing.
+ctl_from() {
+        local option arguments=()
+        for option in "${OPTIONS[@]}"; do arguments+=("--job-option=$option"); done
+        ctl "$@" "${arguments[@]}"
+}
+
+an_update_comes_from_a_folder() {
+        offline_machine
+        refused 4 ctl update
+        ctl_from check --from "$STICK" | grep -qx 'update: from 1 to 2' || fail "$(ctl_from check --from "$STICK")"
+        assert_equal "$(entries)" "desk_1.efi " entries
+        ctl_from --json update --from "$STICK" --dry-run >"$SCRATCH/document"
+        assert_equal "$(document 'd["to"]')" 2 "the plan"
+        (cd "$STICK" && ctl_from update --from . >"$SCRATCH/output" 2>&1) || fail "$(cat "$SCRATCH/output")"
+        grep -qx '2 is installed and starts with the next restart' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
+        shape status status
+        assert_equal "$(document '[d["restartNeeded"], d["repositories"]]')" "[true, [\"file://$W/served\"]]" "status"
+}
+run an_update_comes_from_a_folder
+
+a_folder_is_held_to_the_same_rules() {
+        offline_machine
+        ctl pin
+        ctl_from --json update --from "$STICK" >"$SCRATCH/document"
+        assert_equal "$(document 'd["result"]')" nothing "pinned, and updated"
+        refused 4 ctl_from update --from "$STICK" --version 2
+        ctl unpin
+        # Older than what the machine has seen.
+        cp -a "$W/repo" "$W/served"
+        ctl check
+        refused 5 ctl_from update --from "$STICK"
+        grep -q 'was seen before' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        # Somebody else's.
+        offline_machine
+        "$SEALAB" repo keys generate "$W/foreign-keys"
+        "$SEALAB" repo init "$W/stick/foreign" --keys "$W/foreign-keys" --channel stable
+        refused 5 ctl_from update --from "$W/stick/foreign"
+        # One bit of each file.
+        while read -r file; do
+                flip_byte "$file" $(($(stat -c %s "$file") / 2))
+        done < <(find "$STICK/targets" -type f -size +0)
+        ctl_from update --from "$STICK" && fail "changed files were taken"
+        assert_equal "$(entries | sed 's/[.]sealab[^ ]* //')" "desk_1.efi " entries
+}
+run a_folder_is_held_to_the_same_rules
+
+folders_that_are_none_are_told_apart() {
+        offline_machine
+        refused 3 ctl_from update --from "$W/none"
+        refused 3 ctl_from update --from "$W/stick"
+        grep -q 'holds no repository' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        # As the desktop mounts a stick: for one user.
+        chmod 700 "$W/stick"
+        refused 5 ctl_from update --from "$STICK"
+        grep -q 'mount -o ro' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        chmod 755 "$W/stick"
+        refused 2 ctl_from update --from "$STICK" --host root@laptop
+        refused 2 ctl_from update --from "$STICK" --automatic
+        refused 5 setpriv --reuid 65534 --regid 65534 --clear-groups "$BUILD/sealabctl" update --from "$STICK"
+        grep -q 'only root' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        # The daemon's jobs and those without it are one at a time.
+        ctl unpin
+        (
+                flock 8
+                refused 7 ctl_from update --from "$STICK"
+        ) 8>"$W/m/state/lock"
+}
+run folders_that_are_none_are_told_apart
+
+ctrl_c_stops_it_and_the_next_one_goes_on() {
+        local pid status=0 option arguments=()
+        offline_machine
+        printf '[Repository]\nRateLimit=300K\n' >"$W/m/root/etc/sealab/updater.conf"
+        for option in "${OPTIONS[@]}"; do arguments+=("--job-option=$option"); done
+        "$BUILD/sealabctl" update --from "$STICK" "${arguments[@]}" >"$SCRATCH/output" 2>&1 &
+        pid=$!
+        for _ in $(seq 100); do grep -q download "$SCRATCH/output" && break; sleep 0.1; done
+        kill -INT $pid
+        wait $pid || status=$?
+        assert_equal $status 130 "the exit status ($(cat "$SCRATCH/output"))"
+        entries | grep -q desk_2+ && fail "entries: $(entries)"
+        # Nothing of it is left behind.
+        pgrep -f "sealabd-job update.*$W" && fail "the job goes on"
+        rm "$W/m/root/etc/sealab/updater.conf"
+        ctl_from update --from "$STICK"
+        assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
+}
+run ctrl_c_stops_it_and_the_next_one_goes_on
 exit $failed

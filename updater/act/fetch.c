@@ -219,7 +219,7 @@ static char **readable_folders(const FetchOptions *opt) {
         char **l = NULL;
 
         STRV_FOREACH (u, opt->repositories) {
-                const char *path = startswith(*u, "file://");
+                _cleanup_free_ char *path = http_file_path(*u);
 
                 if (path)
                         strv_extend(&l, path);
