@@ -113,6 +113,28 @@ static void read_metered(sd_bus *bus, Conditions *c) {
                 c->metered = metered == 1 || metered == 3;
 }
 
+/* ---- power, as UPower has it: it knows of supplies that the kernel does not, such as those on a serial line ---- */
+
+#define UPOWER "org.freedesktop.UPower"
+#define UPOWER_DISPLAY UPOWER, "/org/freedesktop/UPower/devices/DisplayDevice", "org.freedesktop.UPower.Device"
+
+static void read_upower(sd_bus *bus, Conditions *c) {
+        int on_battery = 0, present = 0;
+        double percent = 0;
+
+        /* Where it does not run or does not say, the kernel's figures stand. */
+        if (!name_has_owner(bus, UPOWER) || sd_bus_get_property_trivial(bus, UPOWER, "/org/freedesktop/UPower", UPOWER,
+                                                                        "OnBattery", NULL, 'b', &on_battery) < 0)
+                return;
+        c->on_mains = !on_battery;
+        if (sd_bus_get_property_trivial(bus, UPOWER_DISPLAY, "IsPresent", NULL, 'b', &present) < 0 || !present ||
+            sd_bus_get_property_trivial(bus, UPOWER_DISPLAY, "Percentage", NULL, 'd', &percent) < 0 ||
+            !(percent >= 0 && percent <= 100))
+                return;
+        c->has_battery = true;
+        c->battery_percent = (unsigned) percent;
+}
+
 /* ---- who must not be interrupted ---- */
 
 static int read_inhibitors(sd_bus_message *reply, Conditions *c) {
@@ -162,10 +184,15 @@ int conditions_read(const char *root, Conditions *ret, Error *reterr) {
                 return 0;
         }
         (void) sd_bus_set_method_call_timeout(bus, BUS_PATIENCE_USEC);
-        read_metered(bus, &c);
-        read_sessions(bus, &c);
+        conditions_ask(bus, &c);
         *ret = c;
         return 0;
+}
+
+void conditions_ask(sd_bus *bus, Conditions *c) {
+        read_upower(bus, c);
+        read_metered(bus, c);
+        read_sessions(bus, c);
 }
 
 void conditions_done(Conditions *c) {

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the machine is doing right now: power (sysfs), network (routes, NetworkManager's opinion of metered), who must
- * not be interrupted (logind). What cannot be found out counts as harmless for a machine that has no such thing, and as
- * a hindrance where a thing is there and does not answer. */
+/* What the machine is doing right now: power (UPower where it runs, else sysfs), network (routes, NetworkManager's
+ * opinion of metered; systemd-networkd has none), who must not be interrupted (logind). What cannot be found out counts
+ * as harmless for a machine that has no such thing, and as a hindrance where a thing is there and does not answer. */
+
+#include <systemd/sd-bus.h>
 
 #include "policy.h"
 
 /* root: "/" or a folder with sys/ and proc/, then the bus is not asked. */
 int conditions_read(const char *root, Conditions *ret, Error *reterr);
+/* Its part that asks others: UPower, NetworkManager and logind, as far as they are on the bus. */
+void conditions_ask(sd_bus *bus, Conditions *c);
 void conditions_done(Conditions *c);
 
 /* A block inhibitor (logind) while a slot is written: a closed lid or a shutdown waits. *ret_fd is closed to give it
