@@ -4,11 +4,6 @@
 /* Trees with everything an image can hold, for the EROFS tests: sizes around block borders, hard links, extended
  * attributes, devices, large folders, names in other scripts; always the same ones. */
 
-#include "erofs.h"
-#include "io.h"
-#include "liberofs.h"
-#include "process.h"
-#include <cmocka.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -20,6 +15,13 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "erofs.h"
+#include "io.h"
+#include "liberofs.h"
+#include "process.h"
 
 /* --- trees ------------------------------------------------------------------------------------------------------- */
 
@@ -116,7 +118,7 @@ static void make_items(Items *l) {
         add(l, S_IFREG | 0644, 100, NULL, "/etc/outside");
 }
 
-static void shuffle(Items *l, unsigned seed) {
+_unused_ static void shuffle(Items *l, unsigned seed) {
         for (size_t i = l->n; i > 1; i--) {
                 size_t j = next_random(&seed) % i;
                 Item x = l->items[i - 1];

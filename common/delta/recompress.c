@@ -130,13 +130,14 @@ Recompress *recompress_free(Recompress *c) {
 }
 
 size_t recompress_available(uint64_t file_size, uint64_t offset, size_t content_size, size_t lookahead) {
-        uint64_t end = MIN(file_size, (offset / SEGMENT_SIZE + 1) * SEGMENT_SIZE);
+        uint64_t left;
 
-        if (offset >= file_size || content_size == 0 || content_size > RECOMPRESS_CONTENT_MAX ||
-            content_size > end - offset)
+        if (offset >= file_size || content_size == 0 || content_size > RECOMPRESS_CONTENT_MAX)
                 return 0;
-        return (size_t) MIN(end - offset,
-                            (uint64_t) content_size + MIN(lookahead, RECOMPRESS_CONTENT_MAX - content_size));
+        left = MIN(file_size - offset, SEGMENT_SIZE - offset % SEGMENT_SIZE);
+        if (content_size > left)
+                return 0;
+        return (size_t) MIN(left, (uint64_t) content_size + MIN(lookahead, RECOMPRESS_CONTENT_MAX - content_size));
 }
 
 int recompress_cluster(Recompress *c, const void *content, size_t available, size_t content_size, void *ret_stored,
