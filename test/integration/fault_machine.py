@@ -93,7 +93,7 @@ class Machine:
         os.rename(f"{self.path}/esp/EFI/Linux/{old}", f"{self.path}/esp/EFI/Linux/{new}")
 
     def labels(self):
-        out = subprocess.run(["sfdisk", "--json", self.path + "/disk"], check=True, stdout=subprocess.PIPE).stdout
+        out = subprocess.run(["sfdisk", "--json", self.path + "/disk"], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         return [p.get("name", "") for p in json.loads(out)["partitiontable"]["partitions"]]
 
     def state(self):

@@ -75,7 +75,7 @@ def one(case):
     expect(not killed or status in (-9, 137), f"was not killed: {status}")
     # From then on nobody can be told, either.
     mute = case.call == "write" and case.fault.endswith("+")
-    expect(killed or status == 0 or last["result"] in REFUSALS or (mute and not last["result"]), f"refusal: {last}")
+    expect(killed or status == 0 or last.get("result") in REFUSALS or (mute and not last.get("result")), f"refusal: {last}")
     check(case.scenario, m)
     return status == 0
 
@@ -99,8 +99,8 @@ def sample(cases, number):
 def report_case(case):
     try:
         return one(case), None
-    except Wrong as e:
-        return False, f"{case.scenario.name}: {case.call} {case.number} ({case.what}), {case.fault}: {e}"
+    except (Wrong, OSError, ValueError, KeyError) as e:
+        return False, f"{case.scenario.name}: {case.call} {case.number} ({case.what}), {case.fault}: {e!r}"
 
 
 def main():

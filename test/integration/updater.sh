@@ -527,6 +527,19 @@ every_durable_call_may_be_the_last_or_fail() {
         cat "$SCRATCH/faults" >&2
 }
 
+# And a disk that lies about flushing must be noticed, or the test could not fail.
+a_power_cut_leaves_the_old_or_the_new() {
+        local how=(2 update revert factory-reset)
+        strace -o /dev/null true 2>/dev/null || skip "strace is missing, or may not trace here"
+        [ "${SEALAB_TEST_ALL:-0}" = 0 ] || how=(16)
+        fresh
+        python3 "$SOURCE/test/integration/updater-powercut.py" "$SEALABD" "$W" "${how[@]}" >"$SCRATCH/cuts" 2>&1 ||
+                { cat "$SCRATCH/cuts"; fail "$(tail -n 1 "$SCRATCH/cuts")"; }
+        cat "$SCRATCH/cuts" >&2
+        python3 "$SOURCE/test/integration/updater-powercut.py" "$SEALABD" "$W" 8 update --lying >"$SCRATCH/cuts" 2>&1 ||
+                { cat "$SCRATCH/cuts"; fail "nothing is wrong without any sync"; }
+}
+
 run releases_are_published
 [ -d "$W/repo-3" ] || finish
 run checking_changes_nothing
@@ -549,4 +562,5 @@ run an_update_comes_from_a_web_server
 run an_interrupted_download_goes_on_where_it_was
 run two_jobs_do_not_work_at_once
 run every_durable_call_may_be_the_last_or_fail
+run a_power_cut_leaves_the_old_or_the_new
 finish

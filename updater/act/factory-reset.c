@@ -107,7 +107,8 @@ static int write_note(const Machine *m, const UpdaterState *s, Error *reterr) {
         text = json_format(o, false);
         if (r >= 0)
                 r = io_replace_file(AT_FDCWD, path, text, strlen(text), 0644, reterr);
-        return r < 0 ? r : io_sync_folder(AT_FDCWD, folder, reterr);
+        /* The folder may be new, too. */
+        return r < 0 ? r : io_sync_folder(AT_FDCWD, m->boot, reterr);
 }
 
 /* 1: there is none, or none that concerns us. */
