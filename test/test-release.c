@@ -197,6 +197,22 @@ static void a_release_opens_as_it_was_written(void **state) {
         assert_string_equal(a, b);
 }
 
+static void a_budget_stands_in_the_record_and_none_does_not(void **state) {
+        _cleanup_(tree_freep) Tree *t = fixture_tree();
+        _cleanup_free_ char *path = fixture_release(*state, "2026.10.1", &fixture_lock, t), *text = NULL;
+        _cleanup_(release_freep) Release *r = NULL, *again = NULL;
+        _cleanup_error_ Error e = {};
+
+        assert_ok(release_open(path, &r, &e), &e);
+        assert_int_equal(r->download_budget, 0);
+        text = release_format(r);
+        assert_null(strstr(text, "downloadBudget"));
+        r->download_budget = 12 << 20;
+        assert_ok(release_write(r, &e), &e);
+        assert_ok(release_open(path, &again, &e), &e);
+        assert_int_equal(again->download_budget, 12 << 20);
+}
+
 static void a_missing_or_short_file_is_refused(void **state) {
         _cleanup_(tree_freep) Tree *t = fixture_tree();
         _cleanup_free_ char *path = fixture_release(*state, "2026.10.1", &fixture_lock, t), *file = NULL;
@@ -273,6 +289,8 @@ static void malformed_records_are_refused(void **state) {
                 { "version", "\"\"" },
                 { "rootHash", "\"12\"" },
                 { "epoch", "-1" },
+                { "downloadBudget", "-1" },
+                { "downloadBudget", "\"12M\"" },
                 { "developmentKeys", "false" },
                 { "files", "{\"x\":{}}" },
                 { "files", "[]" },
@@ -374,6 +392,7 @@ int main(void) {
                 cmocka_unit_test(a_changed_image_is_told_from_its_contents),
                 cmocka_unit_test(the_manifest_counts_what_is_there),
                 TEST(a_release_opens_as_it_was_written),
+                TEST(a_budget_stands_in_the_record_and_none_does_not),
                 TEST(a_missing_or_short_file_is_refused),
                 TEST(a_changed_byte_is_found_by_checking),
                 TEST(a_root_hash_file_that_disagrees_is_refused),

@@ -73,6 +73,8 @@ char *release_format(const Release *r) {
         json_object_set_new(usr, "level", json_integer((json_int_t) r->level));
         json_object_set_new(usr, "cluster", json_integer((json_int_t) r->cluster));
         json_object_set_new(o, "usr", usr);
+        if (r->download_budget > 0)
+                json_object_set_new(o, "downloadBudget", json_integer((json_int_t) r->download_budget));
         json_object_set_new(o, "files", files_to_json(r));
         json_object_set_new(o, "certificates", certificates_to_json(r));
         json_object_set_new(o, "developmentKeys", json_boolean(r->development_keys));
@@ -222,6 +224,7 @@ int release_parse(const char *text, size_t size, const char *what, Release **ret
         json_take_string(&reader, "kernelVersion", false, &r->kernel_version);
         json_take_string(&reader, "commandLine", false, &r->command_line);
         json_take_object(&reader, "usr", false, &usr);
+        json_take_u64(&reader, "downloadBudget", true, INT64_MAX, &r->download_budget);
         json_take_object(&reader, "files", false, &files);
         json_take_array(&reader, "certificates", false, CERTIFICATES_MAX, &certificates);
         json_take_bool(&reader, "developmentKeys", false, &r->development_keys);

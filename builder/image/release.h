@@ -53,7 +53,8 @@ typedef struct Release {
         Sha256 root_hash;
         char *kernel_version, *command_line;
         UsrLayout layout;
-        uint64_t level, cluster; /* 0 for plain */
+        uint64_t level, cluster;  /* 0 for plain */
+        uint64_t download_budget; /* of an update from the release before, bytes; 0: none */
         ReleaseFile files[_RELEASE_PART_MAX];
         ReleaseCertificate *certificates;
         size_t n_certificates;

@@ -91,6 +91,8 @@ const RecipeKey recipe_keys[] = {
         { "Update", "Url", RECIPE_TEXT, FIELD(update_url), check_url, .help = "where the image looks for updates" },
         { "Update", "Channel", RECIPE_TEXT, FIELD(update_channel), check_channel, .fallback = "stable",
           .help = "which releases it follows" },
+        { "Update", "DownloadBudget", RECIPE_SIZE, FIELD(download_budget), .min = 0, .max = TIB, .fallback = "0",
+          .help = "what an update from the release before may download; 0: whatever it takes" },
         { "Update", "SysupdateSource", RECIPE_TEXT, FIELD(sysupdate_source), check_sysupdate_source,
           .help = "where systemd-sysupdate looks for releases" },
         { "Update", "SysupdateKeyring", RECIPE_FILE, FIELD(sysupdate_keyring),

@@ -101,8 +101,9 @@ typedef struct Recipe {
         char *root_encryption;  /* RootEncryption=none (none, tpm2, passphrase) */
 
         /* [Update] */
-        char *update_url;     /* Url= */
-        char *update_channel; /* Channel=stable */
+        char *update_url;         /* Url= */
+        char *update_channel;     /* Channel=stable */
+        uint64_t download_budget; /* DownloadBudget=: of an update from the release before; 0: none */
         /* For devices that follow with systemd-sysupdate instead; both or none. */
         char *sysupdate_source;  /* SysupdateSource= */
         char *sysupdate_keyring; /* SysupdateKeyring= (absolute) */

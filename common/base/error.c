@@ -46,6 +46,7 @@ static const struct {
         [REFUSAL_PINNED] = { "pinned", 4 },
         [REFUSAL_KNOWN_BAD] = { "known-bad", 4 },
         [REFUSAL_POLICY] = { "policy", 4 },
+        [REFUSAL_BUDGET] = { "over-budget", 6 },
 };
 
 void error_done(Error *e) {

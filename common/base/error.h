@@ -52,6 +52,7 @@ typedef enum Refusal {
         REFUSAL_PINNED,        /* the machine is to stay on a version */
         REFUSAL_KNOWN_BAD,     /* this very release failed its trial on this machine */
         REFUSAL_POLICY,        /* allowed, but not now; the message says when */
+        REFUSAL_BUDGET,        /* more than the recipe allows */
         _REFUSAL_MAX,
 } Refusal;
 
