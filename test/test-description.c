@@ -165,6 +165,36 @@ static void each_delta_arrives_with_its_numbers(void **state) {
         assert_string_equal(d->deltas[2].target, "desk/2026.11.1/2026.10.2.uki.delta");
 }
 
+static void deltas_are_added_in_their_order_and_removed(void **state) {
+        static const char *const versions[] = { "2026.10.1", "2026.2.1", "2026.9.7", "2026.11.1~rc1" };
+        _cleanup_(description_freep) ReleaseDescription *d = parse(full);
+        _cleanup_json_ json_t *custom = NULL;
+        ReleaseDescription *again = NULL;
+        _cleanup_error_ Error e = {};
+
+        for (size_t i = 0; i < 2 * ELEMENTSOF(versions); i++) {
+                const ArtifactKind kind = i % 2 == 0 ? ARTIFACT_UKI : ARTIFACT_USR;
+                _cleanup_free_ char *from = xstrdup(versions[i / 2]),
+                                    *target = xasprintf("desk/2026.11.1/%s.%d", from, (int) kind);
+
+                assert_null(description_find_delta(d, from, kind));
+                description_add_delta(
+                        d, &(ArtifactDelta){ .artifact = kind, .from = from, .target = target, .head_size = 200 });
+                assert_string_equal(description_find_delta(d, from, kind)->target, target);
+        }
+        description_remove_delta(d, 0); /* 2026.2.1, /usr */
+        custom = description_to_json(d);
+        if (description_parse(custom, "again", &again, &e) < 0)
+                fail_msg("%s", e.message);
+        assert_int_equal(again->n_deltas, 10);
+        assert_string_equal(again->deltas[0].from, "2026.2.1");
+        assert_int_equal(again->deltas[0].artifact, ARTIFACT_UKI);
+        assert_string_equal(again->deltas[9].from, "2026.11.1~rc1");
+        while (again->n_deltas > 0)
+                description_remove_delta(again, again->n_deltas / 2);
+        description_free(again);
+}
+
 static void deltas_have_one_order(void **state) {
         static const ArtifactDelta in_order[] = {
                 { ARTIFACT_USR, (char *) "2026.9.1" },
@@ -589,6 +619,7 @@ int main(void) {
                 cmocka_unit_test(every_member_arrives_where_it_belongs),
                 cmocka_unit_test(each_delta_arrives_with_its_numbers),
                 cmocka_unit_test(deltas_have_one_order),
+                cmocka_unit_test(deltas_are_added_in_their_order_and_removed),
                 cmocka_unit_test(what_is_written_is_what_was_read),
                 cmocka_unit_test(what_is_as_usual_is_left_out),
                 cmocka_unit_test(other_values_that_are_allowed),

@@ -46,10 +46,8 @@ ReleaseDescription *description_free(ReleaseDescription *d) {
         free(d->minimum_updater);
         for (size_t i = 0; i < _ARTIFACT_KIND_MAX; i++)
                 free(d->artifacts[i].target);
-        for (size_t i = 0; i < d->n_deltas; i++) {
-                free(d->deltas[i].from);
-                free(d->deltas[i].target);
-        }
+        while (d->n_deltas > 0)
+                description_remove_delta(d, d->n_deltas - 1);
         free(d->deltas);
         free(d->notes);
         strv_free(d->supersedes);
@@ -517,6 +515,32 @@ json_t *description_to_json(const ReleaseDescription *d) {
         set_string(o, "withdrawn", d->withdrawn);
         json_object_set_new(custom, "sealab", o);
         return custom;
+}
+
+const ArtifactDelta *description_find_delta(const ReleaseDescription *d, const char *from, ArtifactKind artifact) {
+        for (size_t i = 0; i < d->n_deltas; i++)
+                if (streq(d->deltas[i].from, from) && d->deltas[i].artifact == artifact)
+                        return &d->deltas[i];
+        return NULL;
+}
+
+void description_add_delta(ReleaseDescription *d, const ArtifactDelta *delta) {
+        size_t at = d->n_deltas;
+
+        d->deltas = xrealloc(d->deltas, d->n_deltas + 1, sizeof *d->deltas);
+        for (; at > 0 && description_delta_compare(delta, &d->deltas[at - 1]) < 0; at--)
+                d->deltas[at] = d->deltas[at - 1];
+        d->deltas[at] = *delta;
+        d->deltas[at].from = xstrdup(delta->from);
+        d->deltas[at].target = xstrdup(delta->target);
+        d->n_deltas++;
+}
+
+void description_remove_delta(ReleaseDescription *d, size_t i) {
+        free(d->deltas[i].from);
+        free(d->deltas[i].target);
+        d->n_deltas--;
+        memmove(&d->deltas[i], &d->deltas[i + 1], (d->n_deltas - i) * sizeof *d->deltas);
 }
 
 bool description_supports(const ReleaseDescription *d, const char *updater_version) {

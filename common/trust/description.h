@@ -74,6 +74,11 @@ DEFINE_CLEANUP(ReleaseDescription *, description_free)
 int description_parse(const json_t *custom, const char *what, ReleaseDescription **ret, Error *reterr);
 /* {"sealab": {...}} */
 json_t *description_to_json(const ReleaseDescription *d);
+/* NULL: there is none of this artifact from that version. */
+const ArtifactDelta *description_find_delta(const ReleaseDescription *d, const char *from, ArtifactKind artifact);
+/* Puts a copy in its place among the others. */
+void description_add_delta(ReleaseDescription *d, const ArtifactDelta *delta);
+void description_remove_delta(ReleaseDescription *d, size_t i);
 /* True if this updater's version is at least minimum_updater. */
 bool description_supports(const ReleaseDescription *d, const char *updater_version);
 /* "laptop/2026.11.1/release.json" and the like. */
