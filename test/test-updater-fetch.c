@@ -4,7 +4,7 @@
 
 #include <sys/stat.h>
 
-#include "fetch.h"
+#include "pack.h"
 
 #define COPIES 5 /* as many as attempts: then nothing is waited for */
 
@@ -165,7 +165,7 @@ static void what_cannot_be_trusted_is_told(void **state) {
 typedef struct Sink {
         char *data;
         uint64_t written;
-        unsigned frames, restarts;
+        unsigned frames;
         bool all_but_first;
 } Sink;
 
@@ -185,18 +185,34 @@ static int sink_write(uint64_t offset, const void *data, size_t size, void *user
         return 0;
 }
 
-static int sink_restart(void *userdata, Error *reterr) {
-        ((Sink *) userdata)->restarts++;
-        return 0;
+static int fetch_frames(const FetchOptions *o, const Offer *offer, const FetchSink *sink, uint64_t *downloaded,
+                        Error *e) {
+        _cleanup_(pack_freep) Pack *p = NULL;
+        int r = pack_open(o, offer, &p, downloaded, e);
+
+        if (r < 0)
+                return r;
+        pack_mark(p, sink_want, sink->userdata);
+        return pack_fetch(p, sink, downloaded, e);
 }
 
+/* Nothing is left from the one before. */
 static int fetch(const Fixture *f, char *const *repositories, const Offer *offer, ArtifactKind kind, Sink *s,
                  uint64_t *downloaded, Error *e) {
         FetchOptions o = options(f, repositories);
-        FetchSink sink = { .want = sink_want, .write = sink_write, .restart = sink_restart, .userdata = s };
+        const FetchSink sink = { .write = sink_write, .userdata = s };
+        const Document doc = document_of_artifact(offer, kind);
+        _cleanup_buffer_ Buffer text = {};
+        uint64_t n = 0;
+        int r;
 
         s->data = s->data ?: xcalloc(1, PUBLISH_USR_SIZE);
-        return fetch_artifact(&o, offer, kind, &sink, downloaded, e);
+        download_cache_keep(f->state, NULL, 0);
+        r = kind == ARTIFACT_USR ? fetch_frames(&o, offer, &sink, &n, e)
+                                 : download_document(&o, &doc, 1 << 20, &text, &n, e);
+        if (downloaded)
+                *downloaded = n;
+        return r;
 }
 
 static void the_image_arrives_whole(void **state) {
@@ -218,6 +234,39 @@ static void the_image_arrives_whole(void **state) {
         assert_true(rest < whole);
         free(all.data);
         free(part.data);
+}
+
+static void what_came_before_a_cut_is_not_fetched_again(void **state) {
+        const Fixture *f = *state;
+        _cleanup_(catalogue_freep) Catalogue *c = poll_good(f);
+        char *repositories[] = { f->good, NULL };
+        FetchOptions o = options(f, repositories);
+        const Document doc = document_of_artifact(&c->offers[0], ARTIFACT_UKI);
+        _cleanup_buffer_ Buffer whole = {}, again = {};
+        uint64_t n = 0;
+
+        assert_int_equal(download_document(&o, &doc, 1 << 20, &whole, &n, NULL), 0);
+        assert_int_equal(n, doc.size);
+        assert_int_equal(download_document(&o, &doc, 1 << 20, &again, &n, NULL), 0);
+        assert_int_equal(n, 0);
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_close_ int fd = -EBADF;
+                _cleanup_error_ Error e = {};
+
+                /* The first half; a half that is damaged; more than there is. */
+                download_cache_keep(f->state, NULL, 0);
+                publish_ok(download_cache_open(&o, &doc.sha256, "", &fd, &e), &e);
+                if (i == 1)
+                        whole.data[100] ^= 1;
+                publish_ok(io_write_all(fd, whole.data, doc.size / 2, &e), &e);
+                if (i == 2)
+                        publish_ok(io_pwrite_all(fd, whole.data, doc.size, 100, &e), &e);
+                publish_ok(download_document(&o, &doc, 1 << 20, &again, &n, &e), &e);
+                assert_int_equal(again.size, doc.size);
+                assert_int_equal(n, i == 0   ? doc.size - doc.size / 2
+                                    : i == 1 ? doc.size - doc.size / 2 + doc.size
+                                             : doc.size);
+        }
 }
 
 /* Flips a bit in the middle of each target of that suffix. */
@@ -252,8 +301,6 @@ static void damaged_files_are_refused_and_another_mirror_helps(void **state) {
                 damage(f, cases[i].name, cases[i].suffix);
                 assert_true(fetch(f, only, &c->offers[0], cases[i].kind, &s, NULL, &e) < 0);
                 assert_int_equal(e.id, REFUSAL_HASH_MISMATCH);
-                if (cases[i].kind != ARTIFACT_USR)
-                        assert_int_equal(s.restarts, COPIES);
                 assert_int_equal(fetch(f, both, &c->offers[0], cases[i].kind, &t, NULL, NULL), 0);
                 free(s.data);
                 free(t.data);
@@ -274,9 +321,12 @@ static void what_this_machine_cannot_do_is_not_tried_elsewhere(void **state) {
         FetchOptions o = options(f, repositories);
         unsigned n = 0;
         FetchSink sink = { .write = no_room, .userdata = &n };
+        _cleanup_(pack_freep) Pack *p = NULL;
+        uint64_t downloaded = 0;
         _cleanup_error_ Error e = {};
 
-        assert_true(fetch_artifact(&o, &c->offers[0], ARTIFACT_USR, &sink, NULL, &e) < 0);
+        publish_ok(pack_open(&o, &c->offers[0], &p, &downloaded, &e), &e);
+        assert_true(pack_fetch(p, &sink, &downloaded, &e) < 0);
         assert_int_equal(e.id, REFUSAL_NO_SPACE);
         assert_int_equal(n, 1);
 }
@@ -289,6 +339,7 @@ int main(void) {
                 with_repository(a_stale_mirror_is_passed_over),
                 with_repository(what_cannot_be_trusted_is_told),
                 with_repository(the_image_arrives_whole),
+                with_repository(what_came_before_a_cut_is_not_fetched_again),
                 with_repository(damaged_files_are_refused_and_another_mirror_helps),
                 with_repository(what_this_machine_cannot_do_is_not_tried_elsewhere),
         };

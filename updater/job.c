@@ -507,6 +507,7 @@ enum {
         OPT_FROM,
         OPT_NOW,
         OPT_STALL,
+        OPT_METERED,
         OPT_ALL,
         OPT_CANCEL,
         OPT_PERSON
@@ -533,6 +534,7 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                 { "from", required_argument, NULL, OPT_FROM },
                 { "now", required_argument, NULL, OPT_NOW },
                 { "stall", required_argument, NULL, OPT_STALL }, /* seconds; for tests: all waiting shrinks with it */
+                { "metered", no_argument, NULL, OPT_METERED }, /* for tests: the connection is paid for by the byte */
                 { "all", no_argument, NULL, OPT_ALL },
                 { "cancel", no_argument, NULL, OPT_CANCEL },
                 { "by-person", no_argument, NULL, OPT_PERSON },
@@ -581,6 +583,9 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                         if (!parse_u64(optarg, &stall) || stall < 1 || stall > 3600)
                                 return error_set(reterr, EINVAL, REFUSAL_USAGE, "%s is no number of seconds", optarg);
                         j->context.stall_seconds = (unsigned) stall;
+                        break;
+                case OPT_METERED:
+                        j->context.metered = true;
                         break;
                 case OPT_ALL:
                         j->all = true;

@@ -64,7 +64,8 @@ static void show_state(Buffer *b, const json_t *status) {
         if (!isempty(text_of(state, "available"))) {
                 _cleanup_free_ char *size = format_bytes((uint64_t) number_of(state, "availableBytes"));
 
-                buffer_printf(b, "  Available:    %s, at most %s to download\n", text_of(state, "available"), size);
+                buffer_printf(b, "  Available:    %s, %s%s to download\n", text_of(state, "available"),
+                              flag_of(state, "availableAtMost") ? "at most " : "", size);
         }
         buffer_printf(b, "  Last check:   %s", checked);
         if (!isempty(text_of(state, "lastResult")))
@@ -125,6 +126,9 @@ char *show_history(const json_t *history) {
                               isempty(text_of(e, "to")) ? "" : " -> ", text_of(e, "to"), text_of(e, "result"));
                 if (number_of(e, "bytes") > 0)
                         buffer_printf(&b, ", %s in %s", size, took);
+                if (!isempty(text_of(e, "usrWay")))
+                        buffer_printf(&b, " (%s%s%s)", text_of(e, "usrWay"),
+                                      isempty(text_of(e, "ukiWay")) ? "" : ", kernel image ", text_of(e, "ukiWay"));
                 if (!isempty(text_of(e, "message")))
                         buffer_printf(&b, "\n                  %s", text_of(e, "message"));
                 buffer_puts(&b, "\n");

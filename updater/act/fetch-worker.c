@@ -136,36 +136,63 @@ static int no_fetch(void *userdata, const char *name, uint64_t max_size, bool co
         return TUF_NOT_THERE;
 }
 
+/* NULL: the metadata says nothing about it that could be used. */
+static json_t *describe_file(const TufMetadata *channel, const char *target) {
+        const TufTarget *t = tuf_find_target(channel, target);
+        _cleanup_free_ char *hex = NULL;
+
+        if (!t || !t->hashes.has_sha256)
+                return NULL;
+        hex = sha256_hex(&t->hashes.sha256);
+        return json_pack("{s:I, s:s}", "length", (json_int_t) t->length, "sha256", hex);
+}
+
+/* A delta whose file is not there is one that there is not: the other ways lead to the same image. */
+static json_t *describe_deltas(const TufMetadata *channel, ReleaseDescription *d) {
+        json_t *list = json_array();
+        size_t n = 0;
+
+        for (size_t i = 0; i < d->n_deltas; i++) {
+                ArtifactDelta *delta = &d->deltas[i];
+                json_t *file = describe_file(channel, delta->target);
+
+                if (file && (uint64_t) json_integer_value(json_object_get(file, "length")) > delta->head_size) {
+                        json_array_append_new(list, file);
+                        d->deltas[n++] = *delta;
+                        continue;
+                }
+                json_decref(file);
+                free(delta->from);
+                free(delta->target);
+        }
+        d->n_deltas = n;
+        return list;
+}
+
 /* Description and sizes of one release, from metadata that holds. A release that this program does not understand is
  * passed over: the others must stay usable. */
 static int send_offer(int fd, const TufMetadata *channel, const TufTarget *t, Error *reterr) {
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
-        _cleanup_json_ json_t *o = NULL;
+        _cleanup_json_ json_t *o = NULL, *files = json_object(), *deltas = NULL;
         _cleanup_free_ char *text = NULL, *path = NULL;
-        json_t *files;
 
         if (description_parse(t->custom, t->path, &d, NULL) < 0)
                 return 0;
         path = description_target_path(d->product, d->version, DESCRIPTION_TARGET_FILE);
         if (!streq(path, t->path))
                 return 0;
-        files = json_object();
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++) {
-                const TufTarget *a = d->artifacts[k].present ? tuf_find_target(channel, d->artifacts[k].target) : NULL;
-                _cleanup_free_ char *hex = NULL;
+                json_t *file = d->artifacts[k].present ? describe_file(channel, d->artifacts[k].target) : NULL;
 
-                if (!d->artifacts[k].present)
-                        continue;
-                if (!a || !a->hashes.has_sha256) {
-                        json_decref(files);
+                if (d->artifacts[k].present && !file)
                         return 0;
-                }
-                hex = sha256_hex(&a->hashes.sha256);
-                json_object_set_new(files, artifact_kind_name(k),
-                                    json_pack("{s:I, s:s}", "length", (json_int_t) a->length, "sha256", hex));
+                if (file)
+                        json_object_set_new(files, artifact_kind_name(k), file);
         }
+        deltas = describe_deltas(channel, d);
         o = description_to_json(d);
-        json_object_set_new(o, "files", files);
+        json_object_set(o, "files", files);
+        json_object_set(o, "deltas", deltas);
         text = json_format_line(o);
         return message_send(fd, 'F', text, strlen(text), reterr);
 }

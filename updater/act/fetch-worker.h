@@ -29,6 +29,9 @@ typedef struct PollJob {
 int fetch_poll_body(int fd, void *userdata, Error *reterr);  /* PollJob: with a network */
 int fetch_judge_body(int fd, void *userdata, Error *reterr); /* PollJob: without */
 
+/* What a worker with a network may have to read; owned. */
+char **fetch_readable_folders(const FetchOptions *opt);
+
 typedef struct PullJob {
         const FetchOptions *options;
         const char *url;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* From the repository: metadata that holds, and the bytes of a release. Network, TLS, JSON and zstd happen in a worker
- * (worker.h). What comes out of the network's worker is checked again: metadata by a second worker that has no network,
- * frames by their signed digests here. */
+/* From the repository: metadata that holds, and the bytes of a release (download.h, pack.h, delta-apply.h). Network,
+ * TLS, JSON and zstd happen in a worker (worker.h). What comes out of the network's worker is checked again: metadata
+ * by a second worker that has no network, bytes by their signed digests here. */
 
 #include "http.h"
 #include "plan.h"
@@ -38,20 +38,9 @@ int fetch_catalogue(const FetchOptions *opt, Catalogue **ret, Error *reterr);
 /* The same from what is stored, without a network. */
 int fetch_catalogue_stored(const FetchOptions *opt, Catalogue **ret, Error *reterr);
 
-/* Streams an artifact's decoded bytes to the sink, in order.
- *
- * usr: by its signed index, frame by frame; each frame was checked against its signed digest before the sink sees it.
- * want (may be NULL) is asked for each frame: false skips it, and it is not downloaded. A transfer that breaks off goes
- * on where it was, perhaps from another repository.
- *
- * uki, verity-sig: in pieces as they come; only success says that they were right. restart (may be NULL) tells that the
- * pieces begin anew. */
+/* Where bytes of a release go (download.h, pack.h). */
 typedef struct FetchSink {
-        bool (*want)(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata);
         int (*write)(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr);
-        int (*restart)(void *userdata, Error *reterr);
-        void (*progress)(uint64_t downloaded, uint64_t total, void *userdata);
+        void (*progress)(uint64_t downloaded, uint64_t total, void *userdata); /* may be NULL */
         void *userdata;
 } FetchSink;
-int fetch_artifact(const FetchOptions *opt, const Offer *offer, ArtifactKind kind, const FetchSink *sink,
-                   uint64_t *ret_downloaded, Error *reterr);

@@ -475,6 +475,20 @@ const Slot *machine_target_slot(const Machine *m) {
 
 /* ---- JSON ---- */
 
+char *machine_entry_path(const Machine *m, const BootEntry *e) {
+        return xasprintf("%s/" ENTRIES_FOLDER "/%s", m->boot, e->file);
+}
+
+void machine_read_digests(Machine *m) {
+        for (size_t i = 0; i < m->n_entries; i++) {
+                BootEntry *e = &m->entries[i];
+                _cleanup_free_ char *path = machine_entry_path(m, e);
+
+                if (e->has_root_hash && sha256_equal(&e->root_hash, &m->running))
+                        e->has_sha256 = sha256_file(AT_FDCWD, path, &e->sha256, NULL, NULL) >= 0;
+        }
+}
+
 static json_t *slot_to_json(const Machine *m, const Slot *s, size_t i) {
         const char name[] = { (char) ('A' + i), 0 };
         const BootEntry *e = s->has_root_hash ? machine_entry_of_root_hash(m, &s->root_hash) : NULL;

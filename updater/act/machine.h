@@ -41,6 +41,8 @@ typedef struct BootEntry {
         uint64_t size;
         bool has_root_hash;
         Sha256 root_hash; /* usrhash= of its command line, read from the file */
+        bool has_sha256;  /* only after machine_read_digests() */
+        Sha256 sha256;    /* of the file */
 } BootEntry;
 
 typedef struct Machine {
@@ -68,4 +70,7 @@ const Slot *machine_running_slot(const Machine *m);
 const Slot *machine_target_slot(const Machine *m);
 const Slot *machine_slot_of_version(const Machine *m, const char *version);
 const BootEntry *machine_entry_of_root_hash(const Machine *m, const Sha256 *root_hash);
+/* Of the running version's entries; what cannot be read stays without. */
+void machine_read_digests(Machine *m);
+char *machine_entry_path(const Machine *m, const BootEntry *e);
 json_t *machine_to_json(const Machine *m);

@@ -2,6 +2,7 @@
 
 #include "reuse.h"
 #include "block-finder.h"
+#include "download.h"
 #include "io.h"
 #include "log.h"
 #include "verity.h"
@@ -90,39 +91,15 @@ const void *reuse_find(Reuse *r, uint64_t offset, size_t size, const Sha256 *sha
 
 /* ---- for an offer ---- */
 
-typedef struct MapText {
-        Buffer text;
-        uint64_t size; /* that it may have */
-} MapText;
-
-static int collect(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
-        MapText *t = userdata;
-
-        if (size > t->size - MIN(t->text.size, t->size))
-                return error_set(reterr, EMSGSIZE, REFUSAL_TOO_LARGE, "the map of the image is larger than it says");
-        buffer_append(&t->text, data, size);
-        return 0;
-}
-
-static int collect_anew(void *userdata, Error *reterr) {
-        ((MapText *) userdata)->text.size = 0;
-        return 0;
-}
-
-static void map_text_done(MapText *t) {
-        buffer_done(&t->text);
-}
-
 static int fetch_map(const FetchOptions *opt, const Offer *offer, BlockMap **ret, uint64_t *ret_downloaded,
                      Error *reterr) {
-        const Artifact *a = offer->description->artifacts;
-        _cleanup_(map_text_done) MapText text = { .size = a[ARTIFACT_USR_MAP].size };
-        FetchSink sink = { .write = collect, .restart = collect_anew, .userdata = &text };
-        int r = fetch_artifact(opt, offer, ARTIFACT_USR_MAP, &sink, ret_downloaded, reterr);
+        const Document map = document_of_artifact(offer, ARTIFACT_USR_MAP);
+        _cleanup_buffer_ Buffer text = {};
+        int r = download_document(opt, &map, BLOCK_MAP_SIZE_MAX, &text, ret_downloaded, reterr);
 
         return r < 0 ? r
-                     : block_map_parse(text.text.data, text.text.size, a[ARTIFACT_USR].size, "map of the image", ret,
-                                       reterr);
+                     : block_map_parse(text.data, text.size, offer->description->artifacts[ARTIFACT_USR].size,
+                                       "map of the image", ret, reterr);
 }
 
 int reuse_prepare(const FetchOptions *opt, const Offer *offer, const Machine *m, const Slot *target, Reuse **ret,

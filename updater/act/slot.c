@@ -107,6 +107,12 @@ bool slot_writer_has(SlotWriter *w, uint64_t offset, size_t size, const Sha256 *
         return sha256_equal(&there, sha256);
 }
 
+int slot_writer_read(SlotWriter *w, uint64_t offset, void *data, size_t size, Error *reterr) {
+        if (!in_data(w, offset, size))
+                return error_set(reterr, ERANGE, REFUSAL_TOO_LARGE, "the image has no such bytes");
+        return io_pread_all(w->fd, data, size, w->slot.usr.offset + offset, reterr);
+}
+
 int slot_writer_write(SlotWriter *w, uint64_t offset, const void *data, size_t size, Error *reterr) {
         if (!in_data(w, offset, size))
                 return error_set(reterr, ERANGE, REFUSAL_TOO_LARGE,

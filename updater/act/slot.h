@@ -15,6 +15,7 @@ SlotWriter *slot_writer_free(SlotWriter *w);
 DEFINE_CLEANUP(SlotWriter *, slot_writer_free)
 /* True if the slot already holds these bytes there (read back from the disk): how an interrupted update goes on. */
 bool slot_writer_has(SlotWriter *w, uint64_t offset, size_t size, const Sha256 *sha256);
+int slot_writer_read(SlotWriter *w, uint64_t offset, void *data, size_t size, Error *reterr);
 /* At any order of offsets, multiples of 4096. */
 int slot_writer_write(SlotWriter *w, uint64_t offset, const void *data, size_t size, Error *reterr);
 /* Builds the hash tree from the device's data, writes it and the signature, syncs. REFUSAL_HASH_MISMATCH if the tree's

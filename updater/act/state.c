@@ -141,6 +141,8 @@ static json_t *state_to_file(const UpdaterState *s) {
         set_string(o, "lastMessage", s->last_message);
         set_string(o, "available", s->available);
         set_number(o, "availableBytes", (int64_t) s->available_bytes);
+        if (s->available_at_most)
+                json_object_set_new(o, "availableAtMost", json_true());
         set_number(o, "mirror", (int64_t) s->mirror);
         set_string(o, "timestampEtag", s->timestamp_etag);
         return o;
@@ -197,12 +199,12 @@ static json_t *bad_to_json(const UpdaterState *s) {
 }
 
 json_t *state_to_json(const UpdaterState *s) {
-        return json_pack("{s:I, s:b, s:s?, s:b, s:o, s:o, s:I, s:I, s:s?, s:o, s:s?, s:I}", "epoch",
+        return json_pack("{s:I, s:b, s:s?, s:b, s:o, s:o, s:I, s:I, s:s?, s:o, s:s?, s:I, s:b}", "epoch",
                          (json_int_t) s->epoch, "pinned", s->pinned, "pin", s->pin, "reverted", s->reverted, "trial",
                          s->trial ? trial_to_json(s->trial) : json_null(), "bad", bad_to_json(s), "lastCheck",
                          (json_int_t) s->last_check, "lastSuccess", (json_int_t) s->last_success, "lastResult",
                          s->last_result, "lastMessage", json_text(s->last_message), "available", s->available,
-                         "availableBytes", (json_int_t) s->available_bytes);
+                         "availableBytes", (json_int_t) s->available_bytes, "availableAtMost", s->available_at_most);
 }
 
 /* ---- reading ---- */
@@ -282,6 +284,7 @@ static int state_from_json(const json_t *o, UpdaterState *s, Error *reterr) {
         json_take_string(&r, "lastMessage", true, &s->last_message);
         json_take_string(&r, "available", true, &s->available);
         json_take_u64(&r, "availableBytes", true, INT64_MAX, &s->available_bytes);
+        json_take_bool(&r, "availableAtMost", true, &s->available_at_most);
         json_take_u64(&r, "mirror", true, 1000, &mirror);
         json_take_string(&r, "timestampEtag", true, &s->timestamp_etag);
         s->mirror = (size_t) mirror;
@@ -347,6 +350,8 @@ void history_entry_done(HistoryEntry *e) {
         free(e->to);
         free(e->result);
         free(e->message);
+        free(e->usr_way);
+        free(e->uki_way);
         *e = (HistoryEntry){};
 }
 
@@ -380,9 +385,11 @@ int history_append(const char *folder, const HistoryEntry *e, Error *reterr) {
         while (json_array_size(list) >= STATE_HISTORY_MAX)
                 json_array_remove(list, 0);
         message = e->message ? cut_text(e->message) : NULL;
-        o = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:o, s:I, s:I}", "when", (json_int_t) e->when, "action", e->action,
-                      "from", e->from, "to", e->to, "result", e->result, "message", json_text(message),
-                      "durationSeconds", (json_int_t) e->duration_sec, "bytes", (json_int_t) e->bytes);
+        o = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:o, s:I, s:I, s:I, s:s?, s:s?}", "when", (json_int_t) e->when,
+                      "action", e->action, "from", e->from, "to", e->to, "result", e->result, "message",
+                      json_text(message), "durationSeconds", (json_int_t) e->duration_sec, "bytes",
+                      (json_int_t) e->bytes, "plannedBytes", (json_int_t) e->planned_bytes, "usrWay", e->usr_way,
+                      "ukiWay", e->uki_way);
         json_array_append_new(list, o);
         text = json_format(list, false);
         return io_replace_file(AT_FDCWD, path, text, strlen(text), 0600, reterr);

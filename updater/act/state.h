@@ -40,6 +40,7 @@ typedef struct UpdaterState {
         char *last_message;
         char *available;          /* newest version that this machine may take, as of last_check; NULL: none */
         uint64_t available_bytes; /* what it would download */
+        bool available_at_most;   /* ... if nothing that is here could be used */
         size_t mirror;            /* which repository answered last */
         char *timestamp_etag;
 } UpdaterState;
@@ -59,6 +60,8 @@ json_t *state_to_json(const UpdaterState *s);
 typedef struct HistoryEntry {
         int64_t when;
         uint64_t duration_sec, bytes;
+        uint64_t planned_bytes;
+        char *usr_way, *uki_way; /* "delta", "reuse", "full", or several with "+"; may be NULL */
         char *action;    /* "update", "boot", "revert", "pin", "unpin", "verify", "factory-reset" */
         char *from, *to; /* versions; may be NULL */
         char *result;    /* "done", "blessed", "fell-back", or a refusal id */

@@ -6,17 +6,19 @@
 #include <time.h>
 
 #include "boot.h"
+#include "conditions.h"
+#include "download.h"
 #include "io.h"
 #include "journal.h"
 #include "listeners.h"
 #include "log.h"
+#include "obtain.h"
 #include "pin.h"
-#include "reuse.h"
+#include "policy.h"
 #include "slot.h"
 #include "state.h"
 #include "update.h"
 
-#define SIGNATURE_MAX (UINT64_C(1) << 20)
 #define STALL_SECONDS 20
 
 static void report(const UpdateContext *c, const char *step, uint64_t done, uint64_t total) {
@@ -164,20 +166,13 @@ static int poll(const UpdateContext *c, UpdaterState *s, Catalogue **ret, Error 
         return 0;
 }
 
-static int record(const UpdateContext *c, const char *action, const char *from, const char *to, const char *result,
-                  const char *message, uint64_t bytes, int64_t began, Error *reterr) {
-        HistoryEntry e = { .when = c->now,
-                           .duration_sec = (uint64_t) MAX(time(NULL) - began, 0),
-                           .bytes = bytes,
-                           .action = (char *) action,
-                           .from = (char *) from,
-                           .to = (char *) to,
-                           .result = (char *) result,
-                           .message = (char *) message };
-
+/* entry: what is to be told; when and how long are added. */
+static int record(const UpdateContext *c, HistoryEntry entry, int64_t began, Error *reterr) {
+        entry.when = c->now;
+        entry.duration_sec = (uint64_t) MAX(time(NULL) - began, 0);
         if (!c->paths.root)
-                journal_write(&e);
-        return history_append(c->state_folder, &e, reterr);
+                journal_write(&entry);
+        return history_append(c->state_folder, &entry, reterr);
 }
 
 /* ---- what became of the last one ---- */
@@ -202,7 +197,13 @@ static int settle(const UpdateContext *c, const Machine *m, UpdaterState *s, cha
                                     reason);
         }
         /* ORDER: history first. A cut between the two writes the line twice, which is better than never. */
-        r = record(c, "boot", s->trial->from_version, s->trial->version, result, reason, 0, time(NULL), reterr);
+        r = record(c,
+                   (HistoryEntry){ .action = (char *) "boot",
+                                   .from = s->trial->from_version,
+                                   .to = s->trial->version,
+                                   .result = (char *) result,
+                                   .message = reason },
+                   time(NULL), reterr);
         state_set_trial(s, NULL);
         if (r >= 0)
                 r = state_save(c->state_folder, s, reterr);
@@ -212,6 +213,28 @@ static int settle(const UpdateContext *c, const Machine *m, UpdaterState *s, cha
 }
 
 /* ---- the plan ---- */
+
+/* Whether a delta for the kernel image fits, only the digest of a file of many MiB tells. */
+static void look_at_boot_entries(Plan *plan, Machine *m) {
+        const ReleaseDescription *d = plan->offer ? plan->offer->description : NULL;
+
+        for (size_t i = 0; d && i < d->n_deltas; i++)
+                if (d->deltas[i].artifact == ARTIFACT_UKI) {
+                        machine_read_digests(m);
+                        plan_choose_ways(plan, m);
+                        return;
+                }
+}
+
+/* What was begun for an update that is not wanted any more is not kept for it. */
+static void keep_cache(const UpdateContext *c, const Plan *plan) {
+        _cleanup_free_ Sha256 *names = NULL;
+        size_t n = 0;
+
+        if (plan->outcome == PLAN_UPDATE && plan->offer)
+                download_cache_names(plan->offer, &names, &n);
+        download_cache_keep(c->state_folder, names, n);
+}
 
 static int prepare(const UpdateContext *c, const PlanRequest *request, UpdaterState *s, Catalogue **ret_catalogue,
                    Plan **ret_plan, Machine **ret_machine, Error *reterr) {
@@ -229,8 +252,11 @@ static int prepare(const UpdateContext *c, const PlanRequest *request, UpdaterSt
         if (r < 0)
                 return r;
         plan = plan_make(m, catalogue->offers, catalogue->n_offers, s, request, SEALAB_VERSION, trusted_now(c));
+        look_at_boot_entries(plan, m);
+        keep_cache(c, plan);
         set_text(&s->available, plan->outcome == PLAN_UPDATE ? plan->offer->description->version : NULL);
         s->available_bytes = plan->outcome == PLAN_UPDATE ? plan->download : 0;
+        s->available_at_most = plan->outcome == PLAN_UPDATE && plan->at_most;
         r = state_save(c->state_folder, s, reterr);
         if (r < 0) {
                 plan_free(plan);
@@ -264,16 +290,12 @@ typedef struct Run {
         const Machine *machine;
         UpdaterState *state;
         FetchOptions fetch;
+        Obtain obtain;
         SlotWriter *writer;
-        Reuse *reuse; /* NULL: nothing can be taken from another slot */
-        int boot_fd;
-        uint64_t boot_written, downloaded;
 } Run;
 
 static void run_done(Run *r) {
         slot_writer_free(r->writer);
-        reuse_free(r->reuse);
-        safe_close(r->boot_fd);
 }
 
 static const ReleaseDescription *description(const Run *r) {
@@ -284,70 +306,36 @@ static const Slot *target(const Run *r) {
         return &r->machine->slots[r->plan->slot];
 }
 
-static bool frame_is_wanted(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata) {
-        Run *r = userdata;
-        const void *found;
+static void obtain_progress(const char *step, uint64_t done, uint64_t total, void *userdata) {
+        const Run *r = userdata;
 
-        report(r->context, "reuse", offset, description(r)->artifacts[ARTIFACT_USR].size);
-        if (slot_writer_has(r->writer, offset, size, sha256))
-                return false;
-        found = r->reuse ? reuse_find(r->reuse, offset, size, sha256) : NULL;
-        return !found || slot_writer_write(r->writer, offset, found, size, NULL) < 0;
+        report(r->context, step, done, total);
 }
 
-static int write_frame(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
-        Run *r = userdata;
+/* Nobody has agreed to that much on a connection that is paid for by the byte. */
+static int ask_about_cost(uint64_t bytes, void *userdata, Error *reterr) {
+        const Run *run = userdata;
+        const UpdateContext *c = run->context;
+        _cleanup_free_ char *planned = format_bytes(run->plan->download), *now = format_bytes(bytes);
+        _cleanup_(conditions_done) Conditions conditions = {};
+        int r;
 
-        return slot_writer_write(r->writer, offset, data, size, reterr);
-}
-
-static void download_progress(uint64_t done, uint64_t total, void *userdata) {
-        Run *r = userdata;
-
-        report(r->context, "download", done, total);
-}
-
-static int collect(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
-        Buffer *b = userdata;
-
-        if (size > SIGNATURE_MAX - MIN(b->size, SIGNATURE_MAX))
-                return error_set(reterr, EMSGSIZE, REFUSAL_TOO_LARGE, "the signature of the root hash is too large");
-        buffer_append(b, data, size);
-        return 0;
-}
-
-static int collect_anew(void *userdata, Error *reterr) {
-        ((Buffer *) userdata)->size = 0;
-        return 0;
+        log_warning("%s instead of %s are to be downloaded", now, planned);
+        r = conditions_read(c->paths.root ?: "/", &conditions, reterr);
+        if (r < 0)
+                return r;
+        if (c->settings->metered || !(conditions.metered || c->metered))
+                return 0;
+        error_set(reterr, EPERM, REFUSAL_POLICY,
+                  "%s instead of %s would have to be downloaded, and the connection is metered", now, planned);
+        return error_hint(reterr, "Try again on another connection, where it goes on from here; Metered=yes in "
+                                  "/etc/sealab/updater.conf allows it here.");
 }
 
 static int step_write(Run *run, Error *reterr) {
-        FetchSink usr = {
-                .want = frame_is_wanted, .write = write_frame, .progress = download_progress, .userdata = run
-        };
-        _cleanup_buffer_ Buffer signature = {};
-        FetchSink small = { .write = collect, .restart = collect_anew, .userdata = &signature };
-        uint64_t n = 0;
-        int r;
+        int r = slot_writer_open(run->machine->disk, target(run), description(run), &run->writer, reterr);
 
-        r = slot_writer_open(run->machine->disk, target(run), description(run), &run->writer, reterr);
-        if (r >= 0 && description(run)->artifacts[ARTIFACT_VERITY_SIG].present) {
-                r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_VERITY_SIG, &small, &n, reterr);
-                run->downloaded += n;
-        }
-        if (r >= 0) {
-                r = reuse_prepare(&run->fetch, run->plan->offer, run->machine, target(run), &run->reuse, &n, reterr);
-                run->downloaded += n;
-        }
-        if (r >= 0) {
-                r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_USR, &usr, &n, reterr);
-                run->downloaded += n;
-        }
-        run->reuse = reuse_free(run->reuse);
-        if (r < 0)
-                return r;
-        report(run->context, "hash-tree", 0, 0);
-        return slot_writer_finish(run->writer, signature.data, signature.size, reterr);
+        return r < 0 ? r : obtain_usr(&run->obtain, run->writer, reterr);
 }
 
 static void verify_progress(uint64_t done, uint64_t total, void *userdata) {
@@ -362,26 +350,8 @@ static int step_verify(Run *run, Error *reterr) {
                            description(run)->artifacts[ARTIFACT_USR].size, verify_progress, run, reterr);
 }
 
-static int write_boot(uint64_t offset, const void *data, size_t size, void *userdata, Error *reterr) {
-        Run *r = userdata;
-
-        r->boot_written = offset + size;
-        return io_pwrite_all(r->boot_fd, data, size, offset, reterr);
-}
-
-static int restart_boot(void *userdata, Error *reterr) {
-        Run *r = userdata;
-
-        r->boot_fd = safe_close(r->boot_fd);
-        r->boot_written = 0;
-        return boot_create_temporary(r->machine, description(r), &r->boot_fd, reterr);
-}
-
 /* ORDER: the trial is on record before the entry exists, so that whatever starts next is known for what it is. */
 static int step_switch(Run *run, Error *reterr) {
-        FetchSink sink = {
-                .write = write_boot, .restart = restart_boot, .progress = download_progress, .userdata = run
-        };
         const ReleaseDescription *d = description(run);
         Trial trial = { .version = d->version,
                         .from_version = run->machine->version,
@@ -389,19 +359,22 @@ static int step_switch(Run *run, Error *reterr) {
                         .from_root_hash = run->machine->running,
                         .epoch = d->epoch,
                         .when = run->context->now };
-        uint64_t n = 0;
+        uint64_t size = d->artifacts[ARTIFACT_UKI].size;
+        _cleanup_close_ int uki = -EBADF, boot = -EBADF;
         int r;
 
-        r = fetch_artifact(&run->fetch, run->plan->offer, ARTIFACT_UKI, &sink, &n, reterr);
+        r = obtain_uki(&run->obtain, &uki, reterr);
+        if (r >= 0)
+                r = boot_create_temporary(run->machine, d, &boot, reterr);
+        if (r >= 0)
+                r = io_copy_range(uki, 0, boot, 0, size, reterr);
         if (r < 0)
                 return r;
-        run->downloaded += n;
         state_set_trial(run->state, &trial);
         r = state_save(run->context->state_folder, run->state, reterr);
         if (r < 0)
                 return r;
-        return boot_install(run->machine, d, run->boot_fd, run->boot_written, (unsigned) run->context->settings->tries,
-                            reterr);
+        return boot_install(run->machine, d, boot, size, (unsigned) run->context->settings->tries, reterr);
 }
 
 static int retag(Run *run, bool empty, Error *reterr) {
@@ -444,36 +417,65 @@ static int do_step(Run *run, StepKind step, Error *reterr) {
         }
 }
 
+static int do_steps(Run *run, size_t repository, Error *reterr) {
+        run->fetch = fetch_options(run->context, run->state);
+        /* Whoever had nothing good to say a moment ago is not asked first. */
+        run->fetch.first = repository;
+        run->fetch.answered = &run->fetch.first;
+        run->obtain = (Obtain){ .fetch = &run->fetch,
+                                .machine = run->machine,
+                                .plan = run->plan,
+                                .progress = obtain_progress,
+                                .ask = ask_about_cost,
+                                .userdata = run };
+        for (size_t i = 0; i < run->plan->n_steps; i++) {
+                int r = do_step(run, run->plan->steps[i], reterr);
+
+                if (r < 0) {
+                        error_prefix(reterr, "%s", step_kind_name(run->plan->steps[i]));
+                        return r;
+                }
+        }
+        return 0;
+}
+
+static HistoryEntry history_of(const Run *run, const Error *e) {
+        const Obtain *o = &run->obtain;
+
+        return (HistoryEntry){ .action = (char *) "update",
+                               .from = run->machine->version,
+                               .to = description(run)->version,
+                               .result = (char *) (e ? refusal_name(e->id) : "done"),
+                               .message = e ? e->message : NULL,
+                               .bytes = o->downloaded,
+                               .planned_bytes = run->plan->download,
+                               .usr_way = (char *) (o->usr_way[0] ? o->usr_way : NULL),
+                               .uki_way = (char *) (o->uki_way[0] ? o->uki_way : NULL) };
+}
+
 static int execute(const UpdateContext *c, const Plan *plan, const Machine *m, UpdaterState *s, size_t repository,
                    Error *reterr) {
-        _cleanup_(run_done) Run run = { .context = c, .plan = plan, .machine = m, .state = s, .boot_fd = -EBADF };
+        _cleanup_(run_done) Run run = { .context = c, .plan = plan, .machine = m, .state = s };
         int64_t began = time(NULL);
         _cleanup_error_ Error e = {};
-        int r = 0;
+        int r;
 
-        run.fetch = fetch_options(c, s);
-        /* Whoever had nothing good to say a moment ago is not asked first. */
-        run.fetch.first = repository;
-        run.fetch.answered = &run.fetch.first;
-        for (size_t i = 0; r >= 0 && i < plan->n_steps; i++) {
-                r = do_step(&run, plan->steps[i], &e);
-                if (r < 0)
-                        error_prefix(&e, "%s", step_kind_name(plan->steps[i]));
-        }
+        r = do_steps(&run, repository, &e);
         if (r < 0) {
                 set_text(&s->last_result, refusal_name(e.id));
                 set_text(&s->last_message, e.message);
                 (void) state_save(c->state_folder, s, NULL);
-                (void) record(c, "update", m->version, description(&run)->version, refusal_name(e.id), e.message,
-                              run.downloaded, began, NULL);
+                (void) record(c, history_of(&run, &e), began, NULL);
                 return error_move(reterr, &e);
         }
         set_text(&s->available, NULL);
         s->available_bytes = 0;
+        s->available_at_most = false;
         r = state_save(c->state_folder, s, reterr);
         if (r < 0)
                 return r;
-        return record(c, "update", m->version, description(&run)->version, "done", NULL, run.downloaded, began, reterr);
+        download_cache_keep(c->state_folder, NULL, 0);
+        return record(c, history_of(&run, NULL), began, reterr);
 }
 
 int update_run(const UpdateContext *c, const PlanRequest *request, char **ret_message, Error *reterr) {
@@ -539,7 +541,12 @@ int update_revert(const UpdateContext *c, char **ret_version, Error *reterr) {
         if (r >= 0)
                 r = do_stamps(c, version, reterr);
         if (r >= 0)
-                r = record(c, "revert", m->version, version, "done", NULL, 0, time(NULL), reterr);
+                r = record(c,
+                           (HistoryEntry){ .action = (char *) "revert",
+                                           .from = m->version,
+                                           .to = (char *) version,
+                                           .result = (char *) "done" },
+                           time(NULL), reterr);
         if (r < 0)
                 return r;
         *ret_version = xstrdup(version);
@@ -563,7 +570,12 @@ static int change_pin(const UpdateContext *c, bool pinned, const char *version, 
         r = pinned ? pin_set(m, s, c->state_folder, version ?: m->version, &called_off, reterr)
                    : pin_lift(m, s, c->state_folder, reterr);
         if (r >= 0)
-                r = record(c, pinned ? "pin" : "unpin", m->version, s->pin, "done", NULL, 0, time(NULL), reterr);
+                r = record(c,
+                           (HistoryEntry){ .action = (char *) (pinned ? "pin" : "unpin"),
+                                           .from = m->version,
+                                           .to = s->pin,
+                                           .result = (char *) "done" },
+                           time(NULL), reterr);
         if (r >= 0 && ret_called_off)
                 *ret_called_off = TAKE_PTR(called_off);
         return r;

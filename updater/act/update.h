@@ -16,6 +16,7 @@ typedef struct UpdateContext {
         const UpdaterSettings *settings;
         char *const *repositories; /* in place of the settings': an offline stick; NULL: the settings' */
         int64_t now;
+        bool metered;           /* the connection is to count as metered, whatever it is */
         unsigned stall_seconds; /* after which a server has stalled; 0: 20 */
         /* step: step_kind_name() or "poll", "download"; done/total in bytes, total 0: unknown. May be NULL. */
         void (*progress)(const char *step, uint64_t done, uint64_t total, void *userdata);

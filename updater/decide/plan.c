@@ -29,6 +29,12 @@ const char *step_kind_name(StepKind k) {
         return k < _STEP_KIND_MAX ? step_names[k] : "unknown";
 }
 
+const char *way_name(UpdateWay w) {
+        static const char *const names[_UPDATE_WAY_MAX] = { "delta", "reuse", "full" };
+
+        return w < _UPDATE_WAY_MAX ? names[w] : "unknown";
+}
+
 Plan *plan_free(Plan *p) {
         if (!p)
                 return NULL;
@@ -167,6 +173,69 @@ static void add_step(Plan *p, StepKind k) {
         p->steps[p->n_steps++] = k;
 }
 
+/* The other slots that hold something: blocks of them can be used, and a delta may begin there. */
+static bool slot_is_source(const Plan *p, const Machine *m, size_t i) {
+        return i != p->slot && m->slots[i].has_root_hash && !m->slots[i].empty;
+}
+
+static bool usr_delta_fits(Plan *p, const Machine *m, const ArtifactDelta *d) {
+        for (size_t i = 0; i < m->n_slots; i++)
+                if (slot_is_source(p, m, i) && sha256_equal(&m->slots[i].root_hash, &d->from_id)) {
+                        p->usr_from = i;
+                        return true;
+                }
+        return false;
+}
+
+/* Only the entry that runs stays where it is all the time. */
+static bool uki_delta_fits(Plan *p, const Machine *m, const ArtifactDelta *d) {
+        for (size_t i = 0; i < m->n_entries; i++) {
+                const BootEntry *e = &m->entries[i];
+
+                if (e->has_root_hash && sha256_equal(&e->root_hash, &m->running) && e->has_sha256 &&
+                    sha256_equal(&e->sha256, &d->from_id)) {
+                        p->uki_from = i;
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* The smallest delta that fits and is smaller than what it is compared with. */
+static uint64_t choose_delta(const Offer *o, ArtifactKind artifact, uint64_t otherwise, Plan *p, const Machine *m,
+                             bool (*fits)(Plan *p, const Machine *m, const ArtifactDelta *d), size_t *ret) {
+        uint64_t best = otherwise;
+
+        for (size_t i = 0; i < o->description->n_deltas; i++)
+                if (o->description->deltas[i].artifact == artifact && o->delta_download[i] < best &&
+                    fits(p, m, &o->description->deltas[i])) {
+                        best = o->delta_download[i];
+                        *ret = i;
+                }
+        return best;
+}
+
+void plan_choose_ways(Plan *p, const Machine *m) {
+        const Offer *o = p->offer;
+        uint64_t full, usr, uki;
+
+        if (!o || p->n_steps == 0 || p->download == 0)
+                return;
+        full = o->download[ARTIFACT_USR] + o->download[ARTIFACT_USR_INDEX];
+        usr = choose_delta(o, ARTIFACT_USR, full, p, m, usr_delta_fits, &p->usr_delta);
+        uki = choose_delta(o, ARTIFACT_UKI, o->download[ARTIFACT_UKI], p, m, uki_delta_fits, &p->uki_delta);
+        p->usr_way = usr < full ? WAY_DELTA : WAY_FULL;
+        p->uki_way = uki < o->download[ARTIFACT_UKI] ? WAY_DELTA : WAY_FULL;
+        for (size_t i = 0; p->usr_way == WAY_FULL && i < m->n_slots; i++)
+                if (o->description->artifacts[ARTIFACT_USR_MAP].present && slot_is_source(p, m, i))
+                        p->usr_way = WAY_REUSE;
+        if (p->usr_way == WAY_REUSE)
+                usr += o->download[ARTIFACT_USR_MAP];
+        p->at_most = p->usr_way == WAY_REUSE;
+        p->uki_download = uki;
+        p->download = usr + uki + o->download[ARTIFACT_VERITY_SIG];
+}
+
 static void plan_update(Plan *p, const Machine *m, const Slot *slot, const Offer *o) {
         const ReleaseDescription *d = o->description;
 
@@ -188,6 +257,7 @@ static void plan_update(Plan *p, const Machine *m, const Slot *slot, const Offer
         if (version_compare(d->version, m->version) < 0)
                 add_step(p, STEP_DEFAULT_ENTRY);
         add_step(p, STEP_STAMPS);
+        plan_choose_ways(p, m);
         free(p->reason);
         p->reason = xasprintf("from %s to %s", m->version, d->version);
 }
@@ -357,20 +427,27 @@ static const char *outcome_name(PlanOutcome o) {
 }
 
 json_t *plan_to_json(const Plan *p, const Machine *m) {
-        bool update = p->outcome == PLAN_UPDATE;
+        bool update = p->outcome == PLAN_UPDATE, writes = update && p->write > 0;
         const char slot[] = { (char) ('A' + p->slot), 0 };
         const char *to = !update ? NULL : p->offer ? p->offer->description->version : m->slots[p->slot].version;
         json_t *steps = json_array();
 
         for (size_t i = 0; i < p->n_steps; i++)
                 json_array_append_new(steps, json_string(step_kind_name(p->steps[i])));
-        return json_pack("{s:s, s:o, s:s?, s:o, s:s?, s:s?, s:s?, s:I, s:I, s:o, s:o}", "outcome",
+        return json_pack("{s:s, s:o, s:s?, s:o, s:s?, s:s?, s:s?, s:I, s:b, s:s?, s:s?, s:I, s:o, s:o}", "outcome",
                          outcome_name(p->outcome), "reason", json_text(p->reason ?: ""), "refusal",
                          p->outcome == PLAN_REFUSED ? refusal_name(p->refusal) : NULL, "until",
                          p->outcome == PLAN_WAIT && p->until != INT64_MAX ? json_integer(p->until) : json_null(),
                          "from", update ? m->version : NULL, "to", to, "slot", update ? slot : NULL, "downloadBytes",
-                         (json_int_t) p->download, "writeBytes", (json_int_t) p->write, "steps", steps, "notes",
-                         json_from_strv(p->notes));
+                         (json_int_t) p->download, "atMost", p->at_most, "usrWay", writes ? way_name(p->usr_way) : NULL,
+                         "ukiWay", writes ? way_name(p->uki_way) : NULL, "writeBytes", (json_int_t) p->write, "steps",
+                         steps, "notes", json_from_strv(p->notes));
+}
+
+static const char *way_text(const Plan *p) {
+        if (p->usr_way == WAY_DELTA)
+                return p->uki_way == WAY_DELTA ? " (deltas)" : " (delta, whole kernel image)";
+        return p->usr_way == WAY_REUSE ? " (less what is here already)" : "";
 }
 
 char *plan_describe(const Plan *p, const Machine *m) {
@@ -380,8 +457,8 @@ char *plan_describe(const Plan *p, const Machine *m) {
         if (p->outcome == PLAN_UPDATE && p->offer) {
                 _cleanup_free_ char *download = format_bytes(p->download), *written = format_bytes(p->write);
 
-                buffer_printf(&b, "  at most %s to download, %s to write into slot %c\n", download, written,
-                              (char) ('A' + p->slot));
+                buffer_printf(&b, "  %s%s to download%s, %s to write into slot %c\n", p->at_most ? "at most " : "",
+                              download, way_text(p), written, (char) ('A' + p->slot));
         }
         for (size_t i = 0; i < p->n_steps; i++)
                 buffer_printf(&b, "  %zu. %s\n", i + 1, step_texts[p->steps[i]]);

@@ -39,6 +39,15 @@ typedef enum StepKind {
 } StepKind;
 const char *step_kind_name(StepKind k);
 
+/* How an artifact gets here; each falls through to the next. */
+typedef enum UpdateWay {
+        WAY_DELTA, /* from what is here to what is wanted */
+        WAY_REUSE, /* blocks that are here, and frames of the pack: how many of each is seen when the map is there */
+        WAY_FULL,
+        _UPDATE_WAY_MAX,
+} UpdateWay;
+const char *way_name(UpdateWay w); /* "delta", "reuse", "full" */
+
 typedef enum PlanOutcome { PLAN_UPDATE, PLAN_NOTHING, PLAN_WAIT, PLAN_REFUSED } PlanOutcome;
 
 typedef struct Plan {
@@ -52,7 +61,13 @@ typedef struct Plan {
         StepKind steps[_STEP_KIND_MAX];
         size_t n_steps;
         uint64_t download, write; /* bytes */
-        char **notes;             /* "2026.11.2 is skipped: its trial failed on ..." */
+        bool at_most;             /* download is what it costs if nothing that is here can be used */
+        UpdateWay usr_way, uki_way;
+        size_t usr_delta, uki_delta; /* WAY_DELTA: index into the description's deltas */
+        size_t usr_from;             /* WAY_DELTA: index into machine->slots */
+        size_t uki_from;             /* WAY_DELTA: index into machine->entries */
+        uint64_t uki_download;       /* of download */
+        char **notes;                /* "2026.11.2 is skipped: its trial failed on ..." */
 } Plan;
 
 Plan *plan_free(Plan *p);
@@ -62,5 +77,8 @@ DEFINE_CLEANUP(Plan *, plan_free)
  * bad, rollout, space in slot and on the ESP. */
 Plan *plan_make(const Machine *m, const Offer *offers, size_t n_offers, const UpdaterState *s,
                 const PlanRequest *request, const char *updater_version, int64_t now);
+/* Chooses the ways anew. plan_make() has done it; once more when digests of boot entries are known
+ * (machine_read_digests()), because only then a delta for the kernel image can be seen to fit. */
+void plan_choose_ways(Plan *p, const Machine *m);
 json_t *plan_to_json(const Plan *p, const Machine *m);
 char *plan_describe(const Plan *p, const Machine *m); /* for update --dry-run */
