@@ -2,6 +2,7 @@
 
 /* sealabd: started by the bus when somebody asks something, gone when there is nothing left to do. */
 
+#include <malloc.h>
 #include <signal.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
@@ -69,6 +70,13 @@ static void set_idle(bool idle, void *userdata) {
         (void) sd_notify(0, idle ? "STATUS=Idle" : "STATUS=Working");
 }
 
+static void on_last_job(bool idle, void *userdata) {
+        /* What a crowd of callers or a long answer took is not kept while nobody asks. */
+        if (idle)
+                (void) malloc_trim(0);
+        set_idle(idle, userdata);
+}
+
 static void on_progress(uint64_t id, JobKind kind, const char *step, uint64_t done, uint64_t total, void *userdata) {
         const Daemon *d = userdata;
 
@@ -125,7 +133,7 @@ static int set_up_loop(Daemon *d, Error *reterr) {
 
 static int set_up_bus(Daemon *d, Error *reterr) {
         ManagerObserver observer = {
-                .progress = on_progress, .finished = on_finished, .idle = set_idle, .userdata = d
+                .progress = on_progress, .finished = on_finished, .idle = on_last_job, .userdata = d
         };
         _cleanup_free_ char *program = job_program();
         int r;
