@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* DESIGN: the new image is a row of atoms, each either there already or new. New ones that are near each other become
+ * one operation, as long as they, and the old versions of their files, fit into the device's memory: LZMA learns as it
+ * goes, and begins anew with each operation. What lies between them, though it is there already, costs next to nothing
+ * inside an operation. */
+
+#include "delta-internal.h"
+
+/* Between new atoms, at most so much that is there already goes along. */
+#define GAP_MAX ((uint64_t) 64 << 10)
+/* Old versions up to this size are looked at as a whole; of larger ones so much around the place in question. */
+#define WHOLE_MAX ((uint64_t) 1 << 20)
+#define MARGIN ((uint64_t) 1 << 20)
+/* Content of one operation; more is needed for what the encoder looks at. */
+#define CONTENT_MAX (DELTA_CONTENT_MAX - 4 * RECOMPRESS_LOOKAHEAD)
+
+/* Content of an old file that a group looks at. */
+typedef struct Part {
+        uint32_t file;
+        uint64_t begin, end;
+        uint64_t stored, content; /* what it comes to in whole blocks and clusters */
+} Part;
+
+typedef struct Group {
+        Part *parts;
+        size_t n_parts, n_parts_allocated;
+        uint64_t stored, content, old_stored, old_content;
+} Group;
+
+typedef struct Planner {
+        DeltaPlan *plan;
+        const uint64_t *copies;
+        const uint32_t *pairs;
+        Group group;
+} Planner;
+
+static void planner_done(Planner *w) {
+        free((void *) w->copies);
+        free((void *) w->pairs);
+        free(w->group.parts);
+}
+
+DeltaPlan *delta_plan_free(DeltaPlan *p) {
+        if (!p)
+                return NULL;
+        free(p->atoms);
+        free(p->steps);
+        free(p->ranges);
+        free(p->clusters);
+        free(p);
+        return NULL;
+}
+
+/* ---- atoms ---------------------------------------------------------------------------------------------------- */
+
+static void add_atom(DeltaPlan *p, const DeltaExtent *x, uint64_t skip, uint64_t stored, uint64_t source) {
+        GROW(p->atoms, p->n_atoms, p->n_atoms_allocated);
+        p->atoms[p->n_atoms++] = (DeltaAtom){
+                .physical = x->physical + skip,
+                .stored = stored,
+                .offset = x->offset + skip,
+                .size = x->packed ? x->size : MIN(stored, x->size - skip),
+                .source = source,
+                .file = x->file,
+                .packed = x->packed,
+        };
+}
+
+static uint64_t copy_of(const Planner *w, uint64_t offset) {
+        return w->copies[offset / DELTA_BLOCK_SIZE];
+}
+
+/* A cluster is there only as a whole. */
+static void add_packed(Planner *w, const DeltaExtent *x) {
+        uint64_t source = copy_of(w, x->physical);
+
+        for (uint64_t at = DELTA_BLOCK_SIZE; source != DELTA_NO_COPY && at < x->stored; at += DELTA_BLOCK_SIZE)
+                if (copy_of(w, x->physical + at) != source + at)
+                        source = DELTA_NO_COPY;
+        add_atom(w->plan, x, 0, x->stored, source);
+}
+
+/* How much from here on is there in one piece, or is new. */
+static uint64_t alike(const Planner *w, const DeltaExtent *x, uint64_t skip) {
+        uint64_t source = copy_of(w, x->physical + skip), n = DELTA_BLOCK_SIZE;
+
+        for (; skip + n < x->stored; n += DELTA_BLOCK_SIZE) {
+                uint64_t next = copy_of(w, x->physical + skip + n);
+
+                if (next != (source == DELTA_NO_COPY ? DELTA_NO_COPY : source + n))
+                        break;
+        }
+        return n;
+}
+
+static void add_plain(Planner *w, const DeltaExtent *x) {
+        for (uint64_t skip = 0; skip < x->stored;) {
+                uint64_t n = alike(w, x, skip), source = copy_of(w, x->physical + skip);
+
+                if (source == DELTA_NO_COPY && n > DELTA_PIECE_MAX) {
+                        uint64_t n_pieces = (n + DELTA_PIECE_MAX - 1) / DELTA_PIECE_MAX;
+
+                        n = (n / n_pieces + DELTA_BLOCK_SIZE - 1) / DELTA_BLOCK_SIZE * DELTA_BLOCK_SIZE;
+                }
+                add_atom(w->plan, x, skip, n, source);
+                skip += n;
+        }
+}
+
+static void make_atoms(Planner *w) {
+        const DeltaImage *new = w->plan->new;
+
+        for (uint32_t i = 0; i < new->n_extents; i++) {
+                const DeltaExtent *x = &new->extents[new->places[i]];
+
+                if (x->packed)
+                        add_packed(w, x);
+                else
+                        add_plain(w, x);
+        }
+}
+
+/* ---- what a group looks at ------------------------------------------------------------------------------------ */
+
+/* The blocks of a plain extent, or the whole cluster, that hold content from begin to end. */
+static bool cut_extent(const DeltaExtent *x, uint64_t begin, uint64_t end, DeltaExtent *ret) {
+        uint64_t skip, stop;
+
+        *ret = *x;
+        if (x->packed)
+                return x->size <= DELTA_PIECE_MAX;
+        skip = MAX(begin, x->offset) - x->offset;
+        skip -= skip % DELTA_BLOCK_SIZE;
+        stop = MIN(end, x->offset + x->size) - x->offset;
+        ret->physical += skip;
+        ret->offset += skip;
+        ret->size = stop - skip;
+        ret->stored = (ret->size + DELTA_BLOCK_SIZE - 1) / DELTA_BLOCK_SIZE * DELTA_BLOCK_SIZE;
+        return true;
+}
+
+#define FOREACH_CUT(x, m, part)                                                                                        \
+        for (uint32_t _i = delta_image_find(m, (part)->file, (part)->begin),                                           \
+                      _n = (m)->files[(part)->file].first + (m)->files[(part)->file].n_extents;                        \
+             _i < _n && (m)->extents[_i].offset < (part)->end; _i++)                                                   \
+                if (cut_extent(&(m)->extents[_i], (part)->begin, (part)->end, x))
+
+static void measure_part(const DeltaImage *old, Part *p) {
+        DeltaExtent x;
+
+        p->stored = p->content = 0;
+        FOREACH_CUT(&x, old, p) {
+                p->stored += x.stored;
+                p->content += MAX(x.size, x.packed ? 0 : x.stored);
+        }
+}
+
+static Part *find_part(Group *g, uint32_t file) {
+        for (size_t i = g->n_parts; i > 0; i--)
+                if (g->parts[i - 1].file == file)
+                        return &g->parts[i - 1];
+        GROW(g->parts, g->n_parts, g->n_parts_allocated);
+        g->parts[g->n_parts] = (Part){ .file = file, .begin = UINT64_MAX };
+        return &g->parts[g->n_parts++];
+}
+
+static uint64_t in_proportion(uint64_t offset, const DeltaFile *from, const DeltaFile *to) {
+        return from->size == 0 ? 0 : (uint64_t) ((double) offset / (double) from->size * (double) to->size);
+}
+
+static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
+        const DeltaImage *old = w->plan->old;
+        const DeltaFile *f = &w->plan->new->files[a->file], *was;
+        uint32_t pair = w->pairs[a->file];
+        uint64_t begin, end;
+        Part *p;
+
+        if (pair == DELTA_NONE)
+                return;
+        was = &old->files[pair];
+        begin = in_proportion(a->offset + a->size / 2, f, was);
+        end = begin + a->size / 2 + MARGIN;
+        begin -= MIN(begin, a->size / 2 + MARGIN);
+        if (was->size <= WHOLE_MAX) {
+                begin = 0;
+                end = was->size;
+        }
+        p = find_part(g, pair);
+        g->old_stored -= p->stored;
+        g->old_content -= p->content;
+        p->begin = MIN(p->begin, begin);
+        p->end = MIN(MAX(p->end, end), was->size);
+        measure_part(old, p);
+        g->old_stored += p->stored;
+        g->old_content += p->content;
+}
+
+static void add_to_group(const Planner *w, Group *g, const DeltaAtom *a) {
+        g->stored += a->stored;
+        g->content += a->packed && a->size <= DELTA_PIECE_MAX ? a->size : a->stored;
+        look_at_old(w, g, a);
+}
+
+static void group_copy(const Group *from, Group *to) {
+        Part *parts = to->parts;
+        size_t n = to->n_parts_allocated;
+
+        if (n < from->n_parts) {
+                n = from->n_parts + 16;
+                parts = xrealloc(parts, n, sizeof(*parts));
+        }
+        if (from->n_parts > 0)
+                memcpy(parts, from->parts, from->n_parts * sizeof(*parts));
+        *to = *from;
+        to->parts = parts;
+        to->n_parts_allocated = n;
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------------- */
+
+static DeltaStep *add_step(DeltaPlan *p, const DeltaStep *s) {
+        GROW(p->steps, p->n_steps, p->n_steps_allocated);
+        p->steps[p->n_steps] = *s;
+        return &p->steps[p->n_steps++];
+}
+
+static void add_copy(DeltaPlan *p, const DeltaAtom *a) {
+        DeltaStep *last = p->n_steps > 0 ? &p->steps[p->n_steps - 1] : NULL;
+
+        if (last && last->kind == DELTA_COPY && last->source + last->size == a->source)
+                last->size += a->stored;
+        else
+                add_step(p,
+                         &(DeltaStep){
+                                 .kind = DELTA_COPY, .offset = a->physical, .size = a->stored, .source = a->source });
+}
+
+static void add_range(DeltaPlan *p, DeltaStep *s, uint64_t offset, uint64_t size) {
+        DeltaRange *last = s->n_ranges > 0 ? &p->ranges[p->n_ranges - 1] : NULL;
+
+        if (last && last->offset + last->size == offset) {
+                last->size += size;
+                return;
+        }
+        GROW(p->ranges, p->n_ranges, p->n_ranges_allocated);
+        p->ranges[p->n_ranges++] = (DeltaRange){ .offset = offset, .size = size };
+        s->n_ranges++;
+}
+
+static void add_cluster(DeltaPlan *p, DeltaStep *s, const DeltaExtent *x) {
+        GROW(p->clusters, p->n_clusters, p->n_clusters_allocated);
+        p->clusters[p->n_clusters++] =
+                (DeltaCluster){ .stored = (uint32_t) x->stored, .content = (uint32_t) x->size, .plain = !x->packed };
+        s->n_old++;
+}
+
+/* The bytes of a group, by area: that of most of it. */
+static DeltaArea area_of(const DeltaPlan *p, uint32_t first, uint32_t n) {
+        uint64_t sums[_DELTA_AREA_MAX] = {};
+        DeltaArea best = 0;
+
+        for (uint32_t i = first; i < first + n; i++)
+                sums[p->new->files[p->atoms[i].file].area] += p->atoms[i].stored;
+        for (DeltaArea k = 0; k < _DELTA_AREA_MAX; k++)
+                if (sums[k] > sums[best])
+                        best = k;
+        return best;
+}
+
+static void finish_group(Planner *w, uint32_t first, uint32_t n) {
+        DeltaPlan *p = w->plan;
+        bool packed = false;
+        DeltaStep s = {
+                .kind = DELTA_PATCH,
+                .offset = p->atoms[first].physical,
+                .size = w->group.stored,
+                .first_atom = first,
+                .n_atoms = n,
+                .first_range = (uint32_t) p->n_ranges,
+                .first_old = (uint32_t) p->n_clusters,
+                .area = area_of(p, first, n),
+        };
+        DeltaExtent x;
+
+        for (uint32_t i = first; i < first + n; i++)
+                packed |= p->atoms[i].packed;
+        for (size_t i = 0; i < w->group.n_parts; i++)
+                FOREACH_CUT(&x, p->old, &w->group.parts[i]) {
+                        packed |= x.packed;
+                        add_range(p, &s, x.physical, x.stored);
+                        add_cluster(p, &s, &x);
+                }
+        if (packed)
+                s.kind = DELTA_RECOMPRESS;
+        else {
+                p->n_clusters -= s.n_old;
+                s.n_old = 0;
+        }
+        add_step(p, &s);
+}
+
+static bool fits(const Group *g) {
+        return g->stored <= DELTA_PIECE_MAX && g->content <= CONTENT_MAX && g->old_stored <= DELTA_WINDOW_MAX &&
+               g->old_content <= DELTA_WINDOW_MAX;
+}
+
+/* The next new atom behind i that is near enough; n_atoms if there is none. */
+static size_t next_near(const DeltaPlan *p, size_t i) {
+        uint64_t gap = 0;
+
+        for (i++; i < p->n_atoms && gap <= GAP_MAX; i++) {
+                if (p->atoms[i].source == DELTA_NO_COPY)
+                        return i;
+                gap += p->atoms[i].stored;
+        }
+        return p->n_atoms;
+}
+
+/* As many atoms from the first one on as fit (that one always does, if need be with nothing before it); the last one is
+ * new. Returns the one behind it. */
+static size_t make_group(Planner *w, size_t first) {
+        DeltaPlan *p = w->plan;
+        Group *g = &w->group, larger = {};
+        size_t last = first;
+
+        *g = (Group){ .parts = g->parts, .n_parts_allocated = g->n_parts_allocated };
+        add_to_group(w, g, &p->atoms[first]);
+        if (!fits(g))
+                g->n_parts = 0;
+        for (;;) {
+                size_t next = next_near(p, last);
+
+                if (next == p->n_atoms)
+                        break;
+                group_copy(g, &larger);
+                for (size_t i = last + 1; i <= next; i++)
+                        add_to_group(w, &larger, &p->atoms[i]);
+                if (!fits(&larger))
+                        break;
+                group_copy(&larger, g);
+                last = next;
+        }
+        free(larger.parts);
+        finish_group(w, (uint32_t) first, (uint32_t) (last + 1 - first));
+        return last + 1;
+}
+
+int delta_plan_usr(const DeltaImage *old, const DeltaImage *new, const DeltaOptions *opt, DeltaPlan **ret,
+                   Error *reterr) {
+        _cleanup_(delta_plan_freep) DeltaPlan *p = xnew(DeltaPlan, 1);
+        _cleanup_(planner_done) Planner w = { .plan = p };
+
+        *p = (DeltaPlan){ .old = old, .new = new, .unit = DELTA_BLOCK_SIZE };
+        w.copies = delta_find_copies(old, new);
+        w.pairs = delta_pair_files(old, new);
+        make_atoms(&w);
+        for (size_t i = 0; i < p->n_atoms;)
+                if (p->atoms[i].source == DELTA_NO_COPY)
+                        i = make_group(&w, i);
+                else
+                        add_copy(p, &p->atoms[i++]);
+        *ret = TAKE_PTR(p);
+        return 0;
+}
