@@ -190,17 +190,19 @@ unattended() {
 # trial NAME [QEMU-ARGUMENT...]: starts the machine and waits until it restarts by itself, which it must do within the time.
 # SECONDS_OF_TRIAL is how long that took. For the kernel's further word see builder/vm/guest.h.
 trial() {
-        local name=$1 began status=0 command=() line=type=11,value=io.systemd.stub.kernel-cmdline-extra=no_timer_check
+        local name=$1 status=0 command=() line=type=11,value=io.systemd.stub.kernel-cmdline-extra=no_timer_check
         shift
         readarray -t command < <(unattended)
         mkfifo "$SCRATCH/$name.control"
         exec 8<>"$SCRATCH/$name.control"
         rm "$SCRATCH/$name.control"
         echo '{"execute":"qmp_capabilities"}' >&8
-        began=$SECONDS
-        # shellcheck disable=SC2094  # $MACHINE/qemu is another file
-        (cd "$MACHINE" && rm -f console.log && turn timeout "$TIMEOUT" "${command[@]}" -smbios "$line" "$@" <&8) >"$SCRATCH/$name.events" || status=$?
-        SECONDS_OF_TRIAL=$((SECONDS - began))
+        command=(timeout "$TIMEOUT" "${command[@]}" -smbios "$line" "$@")
+        # When it is its turn, the time begins.
+        # shellcheck disable=SC2016  # for that shell
+        (cd "$MACHINE" && rm -f console.log && turn sh -c 'date +%s >began; exec "$@"' sh "${command[@]}" <&8) \
+                >"$SCRATCH/$name.events" || status=$?
+        SECONDS_OF_TRIAL=$(($(date +%s) - $(cat "$MACHINE/began")))
         exec 8>&-
         tr -d '\r' <"$MACHINE/console.log" >"$SCRATCH/$name.console" || :
         tail -n 25 "$SCRATCH/$name.console"

@@ -4,7 +4,7 @@
 #
 # Every way in which a release can be bad: each is given to a machine as its update, and the machine is left alone. It must
 # restart by itself, be back on the version before after as many trial boots as the update was given, know why, and not
-# try it again.
+# try it again. What cannot be a release at all is refused before that.
 #
 # Version 6 can do harm in many ways, and does what the machine is told by a credential of its firmware (harm.NAME), so that
 # one release and one installation of it serve all tests: each begins with a copy of a machine on which version 6 waits for
@@ -47,7 +47,8 @@ harmful_release() {
         harm fills 'Before=sealab-health-state.service\nAfter=local-fs.target' \
                 'fallocate -l $(($(stat -f -c "%%a * %%S" /var) - 1000000)) /var/full'
         harm esp 'Before=boot-complete.target' 'ls /boot/EFI && mount -o remount,ro /boot'
-        dropin system/systemd-networkd.service.d '[Unit]\nConditionCredential=!harm.network'
+        harm network 'DefaultDependencies=no\nBefore=systemd-networkd.service' \
+                'cd /run/systemd; mkdir -p network; for line in [Match] Type=ether [Network] DHCP=no; do echo $$line; done >network/1.network'
         # A quarter of an hour and two minutes are what people get.
         dropin system/boot-complete.target.d '[Unit]\nJobTimeoutSec=180'
         dropin system.conf.d '[Manager]\nRuntimeWatchdogSec=40s'
@@ -83,7 +84,11 @@ laboratory() {
 # told NAME: arguments for QEMU.
 told() { echo "-smbios type=11,value=io.systemd.credential:harm.$1=yes"; }
 
-# fall_back NAME TRIES [QEMU-ARGUMENT...]: as many trials as there are, then the old version without help.
+# credential NAME TEXT: such an argument with any text.
+credential() { echo "-smbios type=11,value=io.systemd.credential.binary:$1=$(printf '%b' "$2" | base64 -w 0)"; }
+
+# fall_back NAME TRIES [QEMU-ARGUMENT...]: as many trials as there are (0: the one that there was is over), then the old version
+# without help.
 fall_back() {
         local name=$1 tries=$2 seconds=0 left
         shift 2
@@ -101,6 +106,7 @@ END
                 '["1", true, false, ["6"]]'
         is back.history '[[h["action"], h.get("to"), h["result"]] for h in d][-1]' '["boot", "6", "fell-back"]'
         is again '[d.get("to"), "6 is passed over: failed its trial" in d["text"]]' '["2", true]'
+        [ "$tries" != 0 ] || { tries=1; seconds=$SECONDS_OF_TRIAL; }
         assert_equal "$(entries)" "minimal_1.efi minimal_6+0-$tries.efi " "entries"
         # What programs said in that boot, or nothing: not what others said before.
         is back.history 'd[-1]["message"].split(";")[0]' "6 did not come up well in $tries $([ "$tries" = 1 ] && echo try || echo tries)"
@@ -172,7 +178,22 @@ a_unit_that_hangs_falls_back() { harmed hangs; }
 a_machine_that_restarts_early_falls_back() { harmed restarts; }
 emergency_mode_falls_back() { harmed emergency; }
 a_crash_of_systemd_falls_back() { harmed crash; }
-a_full_disk_falls_back() { harmed fills; }
+
+# The old version comes up on the full disk, though not well; it waits for somebody who makes room.
+a_full_disk_falls_back() {
+        local root
+        laboratory
+        # shellcheck disable=SC2046  # words
+        trial fills-0 $(told fills)
+        assert_equal "$(entries)" "minimal_1.efi minimal_6+0-1.efi " "entries"
+        refused 9 turn "$SEALAB" boot "$GIVEN/out/minimal_1" --state "$MACHINE" --timeout $TIMEOUT --log "$SCRATCH/fills-1.console" --json
+        grep -q '"image_version": "1"' "$SCRATCH/output" || fail "not the old version: $(cat "$SCRATCH/output")"
+        root="$MACHINE/disk.raw?offset=$(partition "$MACHINE/disk.raw" root | cut -d" " -f1)"
+        e2fsck -p "$root" || :
+        debugfs -w -R 'rm /var/full' "$root"
+        fall_back fills 0
+}
+
 a_network_that_does_not_work_falls_back() { harmed network; }
 an_esp_that_cannot_be_written_falls_back() { harmed esp; }
 
@@ -198,8 +219,13 @@ a_missing_initrd_falls_back() {
 }
 
 an_initrd_that_hangs_falls_back() {
-        changed change_uki say systemd.firstboot=no 'systemd.firstboot=no rd.systemd.unit=basic.target'
-        fall_back initrd-hangs 1
+        local unit='[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=sleep 10000\n'
+        # Ten minutes are what people get.
+        local more='[Unit]\nRequires=harm-initrd.service\nAfter=harm-initrd.service\nJobTimeoutSec=90\n'
+        laboratory
+        # shellcheck disable=SC2046  # words
+        fall_back initrd-hangs 1 $(credential systemd.extra-unit.harm-initrd.service "$unit") \
+                $(credential 'systemd.unit-dropin.initrd.target~60-harm' "$more")
 }
 
 a_driver_that_is_missing_falls_back() {
@@ -222,6 +248,17 @@ a_slot_that_changed_falls_back() {
         flip_byte "$MACHINE/disk.raw" "${usr% *}"
         fall_back slot 1
         on_console slot-0 'is corrupted'
+}
+
+# --- the firmware does not start it -------------------------------------------------------------------------------------------
+
+# What was whole when it was installed and is not any more: a rotten ESP. The boot loader counts the try, and the firmware shows
+# a menu or a shell. The one case that needs a hand; it needs no more than the power switch.
+a_kernel_image_that_rots_waits_for_the_power_switch() {
+        changed truncate -s 9000000
+        SECONDS_OF_TRIAL=120
+        if (TIMEOUT=$SECONDS_OF_TRIAL; trial rotten-0); then fail "it did restart: say so in sealabd(8)"; fi
+        fall_back rotten 0
 }
 
 # --- refused before any machine has it ----------------------------------------------------------------------------------------
@@ -280,6 +317,7 @@ tests=(
         a_driver_that_is_missing_falls_back
         a_root_hash_of_nothing_falls_back
         a_slot_that_changed_falls_back
+        a_kernel_image_that_rots_waits_for_the_power_switch
 )
 serve
 [ -n "$server" ] || { echo "skip bad-releases: nginx is not installed" >&3; exit 0; }
