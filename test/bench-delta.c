@@ -217,6 +217,7 @@ int main(int argc, char **argv) {
         check(release_open(argv[2 + want_apply], &new, &e), &e);
         o = json_object();
         json_object_set_new(o, "usr", measure(old, new, true, want_apply));
+        json_object_set_new(o, "uki", measure(old, new, false, want_apply));
         line = json_format_line(o);
         puts(line);
         return 0;

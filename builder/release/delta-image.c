@@ -11,6 +11,7 @@ DeltaImage *delta_image_free(DeltaImage *m) {
         if (m->data)
                 (void) munmap((void *) m->data, m->size);
         erofs_extents_free(m->erofs);
+        pe_done(&m->pe);
         free(m->files);
         free(m->extents);
         free(m->places);
@@ -82,6 +83,13 @@ static int compare_places(const void *a, const void *b, void *userdata) {
         return x->physical < y->physical ? -1 : x->physical > y->physical;
 }
 
+static void sort_places(DeltaImage *m) {
+        m->places = xnew(uint32_t, m->n_extents);
+        for (uint32_t i = 0; i < m->n_extents; i++)
+                m->places[i] = i;
+        qsort_r(m->places, m->n_extents, sizeof(*m->places), compare_places, m->extents);
+}
+
 static int read_extents(const DeltaInput *in, DeltaImage *m, Error *reterr) {
         int r = erofs_extents_read(in->fd, &m->erofs, reterr);
 
@@ -93,14 +101,59 @@ static int read_extents(const DeltaInput *in, DeltaImage *m, Error *reterr) {
                                  m->erofs->size);
         m->files = xnew(DeltaFile, m->erofs->n_files + 1);
         m->extents = xnew(DeltaExtent, m->erofs->n_extents + m->erofs->n_metadata);
-        m->places = xnew(uint32_t, m->erofs->n_extents + m->erofs->n_metadata);
         add_metadata(m);
         for (size_t i = 0; i < m->erofs->n_files; i++)
                 add_file(m, &m->erofs->files[i]);
-        for (uint32_t i = 0; i < m->n_extents; i++)
-                m->places[i] = i;
-        qsort_r(m->places, m->n_extents, sizeof(*m->places), compare_places, m->extents);
+        sort_places(m);
         return 0;
+}
+
+static int compare_sections(const void *a, const void *b) {
+        const PeSection *x = a, *y = b;
+
+        return x->raw_offset < y->raw_offset ? -1 : x->raw_offset > y->raw_offset;
+}
+
+static void add_section(DeltaImage *m, const char *name, uint64_t offset, uint64_t size) {
+        DeltaFile *f = &m->files[m->n_files];
+
+        *f = (DeltaFile){ .path = name,
+                          .size = size,
+                          .first = m->n_extents,
+                          .n_extents = 1,
+                          .area = streq(name, ".linux") ? DELTA_AREA_MODULES : DELTA_AREA_FILES };
+        m->extents[m->n_extents++] =
+                (DeltaExtent){ .physical = offset, .stored = size, .size = size, .file = m->n_files++ };
+}
+
+/* What no section has: headers, what lies between, the signature. */
+static void add_rest(DeltaImage *m, uint64_t offset, uint64_t size) {
+        add_section(m, "", offset, size);
+        m->files[m->n_files - 1].area = DELTA_AREA_METADATA;
+}
+
+/* A kernel image by its sections; any other file is one. */
+static void read_sections(DeltaImage *m) {
+        bool pe = pe_parse(m->data, m->size, &m->pe, NULL) >= 0;
+        uint64_t end = 0;
+
+        m->files = xnew(DeltaFile, m->pe.n_sections * 2 + 1);
+        m->extents = xnew(DeltaExtent, m->pe.n_sections * 2 + 1);
+        if (pe)
+                qsort(m->pe.sections, m->pe.n_sections, sizeof(*m->pe.sections), compare_sections);
+        for (size_t i = 0; i < m->pe.n_sections; i++) {
+                const PeSection *s = &m->pe.sections[i];
+
+                if (s->raw_size == 0 || s->raw_offset < end || (uint64_t) s->raw_offset + s->raw_size > m->size)
+                        continue;
+                if (s->raw_offset > end)
+                        add_rest(m, end, s->raw_offset - end);
+                add_section(m, s->name, s->raw_offset, s->raw_size);
+                end = (uint64_t) s->raw_offset + s->raw_size;
+        }
+        if (end < m->size)
+                add_rest(m, end, m->size - end);
+        sort_places(m);
 }
 
 int delta_image_open(const DeltaInput *in, bool usr, DeltaImage **ret, Error *reterr) {
@@ -112,6 +165,8 @@ int delta_image_open(const DeltaInput *in, bool usr, DeltaImage **ret, Error *re
                 r = read_extents(in, m, reterr);
         if (r < 0)
                 return r;
+        if (!usr)
+                read_sections(m);
         *ret = TAKE_PTR(m);
         return 0;
 }

@@ -7,6 +7,7 @@
 #include "delta-decode.h"
 #include "delta-make.h"
 #include "erofs-extents.h"
+#include "pe.h"
 #include "recompress.h"
 
 #define DELTA_BLOCK_SIZE ((uint64_t) 4096)
@@ -32,7 +33,8 @@ typedef struct DeltaFile {
 typedef struct DeltaImage {
         const uint8_t *data; /* mapped */
         uint64_t size;
-        ErofsExtents *erofs;
+        ErofsExtents *erofs; /* of these two the one that it is, if any */
+        PeImage pe;
         DeltaFile *files; /* the first one is all that belongs to no file */
         uint32_t n_files;
         DeltaExtent *extents; /* file after file */
@@ -61,7 +63,19 @@ uint32_t *delta_pair_files(const DeltaImage *old, const DeltaImage *new);
  * together. Owned. */
 uint64_t *delta_find_copies(const DeltaImage *old, const DeltaImage *new);
 
-/* --- the plan (delta-plan.c, delta-file.c) --------------------------------------------------------------------- */
+typedef struct DeltaRun {
+        uint64_t offset, size, source;
+} DeltaRun;
+
+typedef struct DeltaRuns {
+        DeltaRun *items; /* by offset, without overlap */
+        size_t n, n_allocated;
+} DeltaRuns;
+void delta_runs_done(DeltaRuns *l);
+/* The same for bytes at any offset: long stretches only. */
+void delta_find_runs(const DeltaImage *old, const DeltaImage *new, DeltaRuns *ret);
+
+/* --- the plan (delta-plan.c) --------------------------------------------------------------------- */
 
 /* A stretch of the new image that is treated alike: part of an extent that is stored plain, or one cluster. */
 typedef struct DeltaAtom {
@@ -98,8 +112,7 @@ typedef struct DeltaPlan {
 
 DeltaPlan *delta_plan_free(DeltaPlan *p);
 DEFINE_CLEANUP(DeltaPlan *, delta_plan_free)
-int delta_plan_usr(const DeltaImage *old, const DeltaImage *new, const DeltaOptions *opt, DeltaPlan **ret,
-                   Error *reterr);
+DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, bool usr);
 
 /* --- operations (delta-encode.c) ------------------------------------------------------------------------------- */
 

@@ -243,9 +243,8 @@ int delta_make(const DeltaInput *old, const DeltaInput *new, const DeltaOptions 
                 return r;
         m.old = from;
         m.new = to;
-        r = delta_plan_usr(from, to, opt, &m.plan, reterr);
-        if (r >= 0)
-                r = make(&m, old, new, fd, reterr);
+        m.plan = delta_plan_make(from, to, opt->usr);
+        r = make(&m, old, new, fd, reterr);
         if (r < 0)
                 return r;
         *ret = m.result;

@@ -30,14 +30,16 @@ typedef struct Group {
 
 typedef struct Planner {
         DeltaPlan *plan;
-        const uint64_t *copies;
-        const uint32_t *pairs;
+        uint64_t *copies; /* of an image in blocks */
+        DeltaRuns runs;   /* of another file */
+        uint32_t *pairs;
         Group group;
 } Planner;
 
 static void planner_done(Planner *w) {
-        free((void *) w->copies);
-        free((void *) w->pairs);
+        free(w->copies);
+        delta_runs_done(&w->runs);
+        free(w->pairs);
         free(w->group.parts);
 }
 
@@ -94,18 +96,47 @@ static uint64_t alike(const Planner *w, const DeltaExtent *x, uint64_t skip) {
         return n;
 }
 
+/* What is new in pieces that one operation can make. */
+static uint64_t piece_of(uint64_t n, uint64_t unit) {
+        uint64_t n_pieces = (n + DELTA_PIECE_MAX - 1) / DELTA_PIECE_MAX;
+
+        return (n / n_pieces + unit - 1) / unit * unit;
+}
+
 static void add_plain(Planner *w, const DeltaExtent *x) {
         for (uint64_t skip = 0; skip < x->stored;) {
                 uint64_t n = alike(w, x, skip), source = copy_of(w, x->physical + skip);
 
-                if (source == DELTA_NO_COPY && n > DELTA_PIECE_MAX) {
-                        uint64_t n_pieces = (n + DELTA_PIECE_MAX - 1) / DELTA_PIECE_MAX;
-
-                        n = (n / n_pieces + DELTA_BLOCK_SIZE - 1) / DELTA_BLOCK_SIZE * DELTA_BLOCK_SIZE;
-                }
+                if (source == DELTA_NO_COPY)
+                        n = piece_of(n, DELTA_BLOCK_SIZE);
                 add_atom(w->plan, x, skip, n, source);
                 skip += n;
         }
+}
+
+/* The same in bytes. first: the first run that does not end before the extent. */
+static void add_bytes(Planner *w, const DeltaExtent *x, size_t first) {
+        for (uint64_t skip = 0; skip < x->stored;) {
+                uint64_t at = x->physical + skip, left = x->stored - skip, n, source = DELTA_NO_COPY;
+                const DeltaRun *run = first < w->runs.n ? &w->runs.items[first] : NULL;
+
+                if (run && run->offset <= at) {
+                        n = MIN(left, run->offset + run->size - at);
+                        source = run->source + (at - run->offset);
+                        first += at + n == run->offset + run->size;
+                } else
+                        n = piece_of(run ? MIN(left, run->offset - at) : left, 1);
+                add_atom(w->plan, x, skip, n, source);
+                skip += n;
+        }
+}
+
+static size_t first_run(const Planner *w, uint64_t offset) {
+        size_t i = 0;
+
+        while (i < w->runs.n && w->runs.items[i].offset + w->runs.items[i].size <= offset)
+                i++;
+        return i;
 }
 
 static void make_atoms(Planner *w) {
@@ -114,7 +145,9 @@ static void make_atoms(Planner *w) {
         for (uint32_t i = 0; i < new->n_extents; i++) {
                 const DeltaExtent *x = &new->extents[new->places[i]];
 
-                if (x->packed)
+                if (!w->copies)
+                        add_bytes(w, x, first_run(w, x->physical));
+                else if (x->packed)
                         add_packed(w, x);
                 else
                         add_plain(w, x);
@@ -136,7 +169,7 @@ static bool cut_extent(const DeltaExtent *x, uint64_t begin, uint64_t end, Delta
         ret->physical += skip;
         ret->offset += skip;
         ret->size = stop - skip;
-        ret->stored = (ret->size + DELTA_BLOCK_SIZE - 1) / DELTA_BLOCK_SIZE * DELTA_BLOCK_SIZE;
+        ret->stored = MIN((ret->size + DELTA_BLOCK_SIZE - 1) / DELTA_BLOCK_SIZE * DELTA_BLOCK_SIZE, x->stored - skip);
         return true;
 }
 
@@ -346,13 +379,15 @@ static size_t make_group(Planner *w, size_t first) {
         return last + 1;
 }
 
-int delta_plan_usr(const DeltaImage *old, const DeltaImage *new, const DeltaOptions *opt, DeltaPlan **ret,
-                   Error *reterr) {
-        _cleanup_(delta_plan_freep) DeltaPlan *p = xnew(DeltaPlan, 1);
+DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, bool usr) {
+        DeltaPlan *p = xnew(DeltaPlan, 1);
         _cleanup_(planner_done) Planner w = { .plan = p };
 
-        *p = (DeltaPlan){ .old = old, .new = new, .unit = DELTA_BLOCK_SIZE };
-        w.copies = delta_find_copies(old, new);
+        *p = (DeltaPlan){ .old = old, .new = new, .unit = usr ? DELTA_BLOCK_SIZE : 1 };
+        if (usr)
+                w.copies = delta_find_copies(old, new);
+        else
+                delta_find_runs(old, new, &w.runs);
         w.pairs = delta_pair_files(old, new);
         make_atoms(&w);
         for (size_t i = 0; i < p->n_atoms;)
@@ -360,6 +395,5 @@ int delta_plan_usr(const DeltaImage *old, const DeltaImage *new, const DeltaOpti
                         i = make_group(&w, i);
                 else
                         add_copy(p, &p->atoms[i++]);
-        *ret = TAKE_PTR(p);
-        return 0;
+        return p;
 }
