@@ -20,7 +20,7 @@ typedef struct Publishing {
         Change *change;
         char *notes, *previous;
         json_t *files;
-        uint64_t download;
+        Downloads downloads;
 } Publishing;
 
 static void publishing_done(Publishing *p) {
@@ -31,6 +31,7 @@ static void publishing_done(Publishing *p) {
         free(p->notes);
         free(p->previous);
         json_decref(p->files);
+        downloads_done(&p->downloads);
 }
 
 /* ---- before the work ---- */
@@ -145,9 +146,10 @@ static int add_row(Publishing *p, const char *path, const json_t *target, const 
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++)
                 if (d->artifacts[k].present && streq(d->artifacts[k].target, path)) {
                         size = d->artifacts[k].size;
-                        p->download += length;
                         for_devices = true;
                 }
+        for (size_t i = 0; i < d->n_deltas; i++)
+                for_devices |= streq(d->deltas[i].target, path);
         json_array_append_new(p->files, json_pack("{s:s, s:I, s:I, s:s, s:b, s:b}", "name", path_basename(path), "size",
                                                   (json_int_t) size, "packed", (json_int_t) length, "sha256", hex,
                                                   "new", r > 0 || there != length, "forDevices", for_devices));
@@ -194,12 +196,12 @@ static void print_files(const Publishing *p) {
                 printf("  %-*s %10s %10s  %s\n", (int) width, json_string_value(json_object_get(f, "name")), a,
                        size == packed ? "" : b, json_is_true(json_object_get(f, "new")) ? "new" : "already there");
         }
-        _cleanup_free_ char *download = format_bytes(p->download);
-        if (p->previous)
-                printf("A device on %s downloads %s (all of it; there are no deltas yet).\n", p->previous, download);
-        else
-                printf("The first release of %s in %s; a device downloads %s.\n", p->release->image_id, p->channel,
-                       download);
+}
+
+static void print_downloads(const Publishing *p) {
+        _cleanup_free_ char *table = downloads_format(&p->downloads);
+
+        fputs(table, stdout);
 }
 
 static json_t *summary(const Publishing *p, const char *outcome) {
@@ -208,9 +210,12 @@ static json_t *summary(const Publishing *p, const char *outcome) {
 
         if (p->previous)
                 json_object_set_new(o, "previous", json_string(p->previous));
-        if (p->files) {
+        if (p->files)
                 json_object_set(o, "files", p->files);
-                json_object_set_new(o, "download", json_integer((json_int_t) p->download));
+        if (download_total(&p->downloads.full) > 0) {
+                json_object_set_new(o, "downloads", downloads_to_json(&p->downloads));
+                if (p->release->download_budget > 0)
+                        json_object_set_new(o, "budget", json_integer((json_int_t) p->release->download_budget));
         }
         return o;
 }
@@ -302,6 +307,17 @@ static int commit(Publishing *p, Error *reterr) {
         return 0;
 }
 
+/* The table is what the refusal is about. */
+static int over_budget(const Publishing *p, int r) {
+        if (p->opt->json) {
+                _cleanup_json_ json_t *o = summary(p, "over-budget");
+
+                print_json(o);
+        } else
+                print_downloads(p);
+        return r;
+}
+
 int publish_verb(const char *release, const char *place, const PublishVerbOptions *opt, Error *reterr) {
         _cleanup_(publishing_done) Publishing p = { .opt = opt, .place = place, .channel = opt->channel ?: "stable" };
         PublishOptions o = { .channel = p.channel,
@@ -313,17 +329,25 @@ int publish_verb(const char *release, const char *place, const PublishVerbOption
                              .workers = (unsigned) MIN(opt->workers, (uint64_t) UINT_MAX),
                              .allow_development = opt->allow_development,
                              .allow_older = opt->allow_older,
+                             .deltas = (size_t) opt->deltas,
+                             .from = opt->from,
+                             .allow_over_budget = opt->allow_over_budget,
+                             .downloads = &p.downloads,
                              .now = (int64_t) time(NULL),
                              .progress = opt->progress };
+        _cleanup_error_ Error e = {};
         int r;
 
+        if (opt->deltas > PUBLISH_DELTAS_MAX)
+                return error_set(reterr, EINVAL, REFUSAL_USAGE, "--deltas %" PRIu64 ": at most %d", opt->deltas,
+                                 PUBLISH_DELTAS_MAX);
         r = open_all(&p, release, reterr);
         if (r < 0)
                 return r;
         o.notes = p.notes;
-        r = publish_add(p.change, p.release, &o, reterr);
+        r = publish_add(p.change, p.release, &o, &e);
         if (r < 0)
-                return r;
+                return e.id == REFUSAL_BUDGET ? over_budget(&p, error_move(reterr, &e)) : error_move(reterr, &e);
         /* A change of keys that was interrupted is finished by whatever comes next. */
         if (r > 0 && !change_repository(p.change)->interrupted)
                 return nothing_to_do(&p, reterr);
@@ -334,8 +358,10 @@ int publish_verb(const char *release, const char *place, const PublishVerbOption
                 r = change_sign(p.change, p.keys, reterr);
         if (r < 0)
                 return r;
-        if (!opt->json && json_array_size(p.files) > 0)
+        if (!opt->json && json_array_size(p.files) > 0) {
                 print_files(&p);
+                print_downloads(&p);
+        }
         if (opt->dry_run)
                 return dry_run(&p, reterr);
         return opt->export_path ? export_change(&p, reterr) : commit(&p, reterr);

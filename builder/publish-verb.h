@@ -8,10 +8,11 @@
 
 typedef struct PublishVerbOptions {
         const char *keys, *channel, *rollout, *notes, *export_path;
-        uint64_t epoch; /* PUBLISH_NO_EPOCH: the channel's */
+        uint64_t epoch;  /* PUBLISH_NO_EPOCH: the channel's */
+        uint64_t deltas; /* from so many releases */
         uint64_t workers;
-        char **supersedes;
-        bool critical, dry_run, allow_development, allow_older;
+        char **supersedes, **from;
+        bool critical, dry_run, allow_development, allow_older, allow_over_budget;
         bool json;
         Progress *progress;
 } PublishVerbOptions;

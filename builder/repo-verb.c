@@ -466,14 +466,20 @@ int repo_verb_verify(const char *place, const RepoVerbOptions *opt, Error *reter
 static int expire(const char *place, const RepoVerbOptions *opt, char ***ret_removed, Error *reterr) {
         _cleanup_(storage_freep) Storage *storage = NULL;
         _cleanup_(change_freep) Change *c = NULL;
+        _cleanup_strv_free_ char **deltas = NULL;
         int r;
 
         r = open_change(place, &storage, &c, reterr);
-        if (r >= 0)
+        if (r >= 0 && opt->keep > 0)
                 r = publish_expire(c, opt->keep, ret_removed, reterr);
-        if (r < 0 || !*ret_removed || opt->dry_run)
+        if (r >= 0 && opt->keep_deltas != REPO_NOT_GIVEN)
+                r = publish_expire_deltas(c, (size_t) opt->keep_deltas, &deltas, reterr);
+        if (r < 0)
                 return r;
-        return repo_verb_finish(c, opt, "Old releases are out of the metadata.", reterr);
+        strv_extend_strv(ret_removed, deltas);
+        if (!*ret_removed || opt->dry_run)
+                return 0;
+        return repo_verb_finish(c, opt, "They are out of the metadata.", reterr);
 }
 
 static void print_removed(char *const *releases, const json_t *o, const RepoVerbOptions *opt) {
@@ -496,7 +502,7 @@ static void print_removed(char *const *releases, const json_t *o, const RepoVerb
         json_array_foreach ((json_t *) removed, i, item)
                 printf("%-12s %s\n", word, json_string_value(item));
         log_info("%zu files, %s.%s", json_array_size(removed), bytes,
-                 releases && !opt->at_once ? " Files of the releases above go when no client can be reading them any "
+                 releases && !opt->at_once ? " What belongs to the above goes when no client can be reading them any "
                                              "more: run it again in a day."
                                            : "");
 }
@@ -508,7 +514,7 @@ int repo_verb_gc(const char *place, const RepoVerbOptions *opt, Error *reterr) {
         _cleanup_json_ json_t *removed = NULL;
         int r = 0;
 
-        if (opt->keep > 0)
+        if (opt->keep > 0 || opt->keep_deltas != REPO_NOT_GIVEN)
                 r = expire(place, opt, &releases, reterr);
         if (r >= 0 && opt->export_path)
                 return 0;

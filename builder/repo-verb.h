@@ -8,10 +8,15 @@
 #include "progress.h"
 #include "repository.h"
 
+#define REPO_NOT_GIVEN UINT64_MAX
+
 typedef struct RepoVerbOptions {
         const char *keys, *channel, *from, *rollout, *reason, *export_path, *out, *type, *replace;
         char **channels, **expire;                           /* "ROLE=DAYS" */
+        char **olders;                                       /* versions or folders of releases */
         uint64_t root_threshold, threshold, root_keys, keep; /* 0: not given */
+        uint64_t deltas, keep_deltas;                        /* REPO_NOT_GIVEN: not given */
+        uint64_t workers;
         bool dry_run, at_once, json;
         Progress *progress;
 } RepoVerbOptions;
@@ -26,6 +31,9 @@ int repo_verb_rollout(const char *place, const char *product, const char *versio
                       Error *reterr);
 int repo_verb_withdraw(const char *place, const char *product, const char *version, const RepoVerbOptions *opt,
                        Error *reterr);
+/* Deltas for a release that is public; prints what devices download. */
+int repo_verb_delta(const char *place, const char *product, const char *version, const RepoVerbOptions *opt,
+                    Error *reterr);
 int repo_verb_sign(const char *request, const RepoVerbOptions *opt, Error *reterr);
 int repo_verb_import(const char *place, char *const *files, const RepoVerbOptions *opt, Error *reterr);
 int repo_verb_status(const char *place, const RepoVerbOptions *opt, Error *reterr);

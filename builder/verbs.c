@@ -11,6 +11,7 @@
 #include "lock-verb.h"
 #include "log.h"
 #include "publish-verb.h"
+#include "publish.h"
 #include "release.h"
 #include "repo-verb.h"
 #include "sign-verb.h"
@@ -36,7 +37,9 @@ static struct {
         SysupdateVerbOptions sysupdate;
         bool sysupdate_layout;
 
-} arg = { .output = "out", .publish = { .epoch = PUBLISH_NO_EPOCH } };
+} arg = { .output = "out",
+          .publish = { .epoch = PUBLISH_NO_EPOCH, .deltas = PUBLISH_DELTAS_DEFAULT },
+          .repo = { .deltas = REPO_NOT_GIVEN, .keep_deltas = REPO_NOT_GIVEN } };
 
 bool verbs_want_json(void) {
         return arg.json;
@@ -277,7 +280,8 @@ static int publish_sysupdate(char *const *a, Progress *progress, Error *reterr) 
         const PublishVerbOptions *p = &arg.publish;
 
         if (arg.keys || p->channel || p->rollout || p->notes || p->supersedes || p->critical || p->export_path ||
-            p->dry_run || p->allow_older || p->epoch != PUBLISH_NO_EPOCH)
+            p->dry_run || p->allow_older || p->epoch != PUBLISH_NO_EPOCH || p->from || p->allow_over_budget ||
+            p->deltas != PUBLISH_DELTAS_DEFAULT)
                 return error_set(reterr, EINVAL, REFUSAL_USAGE,
                                  "with --sysupdate-layout there are only --gpg-key, --best-before, --allow-development "
                                  "and --workers: systemd-sysupdate knows no channels, rollouts and descriptions");
@@ -361,6 +365,7 @@ static int verb_gc(char *const *a, Error *reterr) {
 static RepoVerbOptions *repo_options(Progress *progress) {
         arg.repo.keys = arg.keys;
         arg.repo.json = arg.json;
+        arg.repo.workers = arg.workers;
         arg.repo.progress = progress;
         return &arg.repo;
 }
@@ -378,6 +383,7 @@ REPO_VERB(refresh, a[0], a + 1)
 REPO_VERB(promote, a[0], a[1], a[2])
 REPO_VERB(rollout, a[0], a[1], a[2])
 REPO_VERB(withdraw, a[0], a[1], a[2])
+REPO_VERB(delta, a[0], a[1], a[2])
 REPO_VERB(sign, a[0])
 REPO_VERB(import, a[0], a + 1)
 REPO_VERB(status, a[0])
@@ -487,6 +493,12 @@ static const OptionSpec publish_options[] = {
           &arg.publish.allow_development },
         { "allow-older", 0, OPTION_FLAG, NULL, "take a version or epoch below the channel's newest",
           &arg.publish.allow_older },
+        { "deltas", 0, OPTION_NUMBER, "N", "make deltas from the channel's newest N releases (default: 3)",
+          &arg.publish.deltas },
+        { "from", 0, OPTION_LIST, "OLD", "and from this one: its version, or a release's folder (repeatable)",
+          &arg.publish.from },
+        { "allow-over-budget", 0, OPTION_FLAG, NULL, "publish whatever devices have to download",
+          &arg.publish.allow_over_budget },
         { "sysupdate-layout", 0, OPTION_FLAG, NULL, "write what systemd-sysupdate follows instead",
           &arg.sysupdate_layout },
         { "gpg-key", 0, OPTION_STRING, "KEY", "with --sysupdate-layout: who signs, a file or a key of gpg",
@@ -545,6 +557,17 @@ static const OptionSpec repo_withdraw_options[] = {
         REPO_KEYS,
         REPO_EXPORT,
 };
+static const OptionSpec repo_delta_options[] = {
+        REPO_CHANNEL("where it is (default: stable)"),
+        { "deltas", 0, OPTION_NUMBER, "N", "from the channel's newest N older releases (default: 3; with --from: 0)",
+          &arg.repo.deltas },
+        { "from", 0, OPTION_LIST, "OLD", "from this one: its version, or a release's folder (repeatable)",
+          &arg.repo.olders },
+        { "dry-run", 'n', OPTION_FLAG, NULL, "make them, say what they save, and publish nothing", &arg.repo.dry_run },
+        { "workers", 'j', OPTION_NUMBER, "N", "processes (default: one for each processor)", &arg.workers },
+        REPO_KEYS,
+        REPO_EXPORT,
+};
 static const OptionSpec repo_sign_options[] = {
         REPO_KEYS,
         { "out", 'o', OPTION_STRING, "FILE", "where it goes with the signatures (default: signed.json)",
@@ -555,6 +578,8 @@ static const OptionSpec repo_look_options[] = { REPO_KEYS };
 static const OptionSpec repo_gc_options[] = {
         { "keep", 0, OPTION_NUMBER, "N", "take all but the newest N releases of each product out of each channel",
           &arg.repo.keep },
+        { "keep-deltas", 0, OPTION_NUMBER, "N", "take the deltas of all but the newest N releases out of each channel",
+          &arg.repo.keep_deltas },
         { "dry-run", 'n', OPTION_FLAG, NULL, "only say what would go", &arg.repo.dry_run },
         { "now", 0, OPTION_FLAG, NULL, "also what clients may be reading right now", &arg.repo.at_once },
         REPO_KEYS,
@@ -624,6 +649,8 @@ static const VerbSpec verbs[] = {
              repo_rollout_options, verb_repo_rollout),
         VERB("repo withdraw", "REPO PRODUCT VERSION", 3, 3, "take a release back: devices stop taking it", NULL,
              repo_withdraw_options, verb_repo_withdraw),
+        VERB("repo delta", "REPO PRODUCT VERSION", 3, 3, "make deltas for a release that is there", NULL,
+             repo_delta_options, verb_repo_delta),
         VERB("repo sign", "REQUEST", 1, 1, "on a key's machine: sign what --export wrote",
              "Shows in words what it signs. Several holders can sign one after the other, or each a copy: import takes "
              "all of them.",

@@ -38,16 +38,27 @@ static inline void publish_write(Release *r, ReleasePart part, const void *data,
         publish_ok(io_write_file(AT_FDCWD, path, data, size, 0644, &e), &e);
 }
 
-static inline void publish_write_image(Release *r, char content) {
-        _cleanup_free_ char *image = xcalloc(1, PUBLISH_USR_SIZE), *data = release_file_path(r, RELEASE_USR),
-                            *hash = release_file_path(r, RELEASE_VERITY), *hex = NULL, *line = NULL;
-        const VerityOptions o = { .salt = "thirty-two bytes that are fixed.", .uuid = "sixteen of them." };
-        _cleanup_error_ Error e = {};
+/* A test may have its own: it makes the file and returns its size. */
+#if !defined(PUBLISH_MAKE_IMAGE)
+#define PUBLISH_MAKE_IMAGE publish_make_image
+static inline size_t publish_make_image(Release *r, char content) {
+        _cleanup_free_ char *image = xcalloc(1, PUBLISH_USR_SIZE);
 
         for (size_t i = 0; i < PUBLISH_USR_SIZE; i++)
                 image[i] = (char) PUBLISH_BYTE(content, i);
         publish_write(r, RELEASE_USR, image, PUBLISH_USR_SIZE);
-        publish_ok(verity_format(data, PUBLISH_USR_SIZE, hash, &o, &r->root_hash, &e), &e);
+        return PUBLISH_USR_SIZE;
+}
+#endif
+
+static inline void publish_write_image(Release *r, char content) {
+        _cleanup_free_ char *data = release_file_path(r, RELEASE_USR), *hash = release_file_path(r, RELEASE_VERITY),
+                            *hex = NULL, *line = NULL;
+        const VerityOptions o = { .salt = "thirty-two bytes that are fixed.", .uuid = "sixteen of them." };
+        size_t size = PUBLISH_MAKE_IMAGE(r, content);
+        _cleanup_error_ Error e = {};
+
+        publish_ok(verity_format(data, size, hash, &o, &r->root_hash, &e), &e);
         hex = sha256_hex(&r->root_hash);
         line = xasprintf("%s\n", hex);
         publish_write(r, RELEASE_ROOT_HASH, line, strlen(line));

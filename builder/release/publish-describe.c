@@ -9,7 +9,6 @@
 #include "uki.h"
 #include "verity.h"
 
-#define UKI_MAX ((size_t) 512 << 20)
 #define MINIMUM_UPDATER "0.1.0"
 
 static void advance(uint64_t bytes, void *userdata) {
@@ -126,7 +125,7 @@ static int describe_uki(const Release *release, ReleaseDescription *d, Error *re
         size_t size;
         int r;
 
-        r = io_read_file(AT_FDCWD, path, UKI_MAX, &image, &size, reterr);
+        r = release_read_file(release, RELEASE_UKI, &image, &size, reterr);
         if (r < 0)
                 return r;
         r = uki_read(image, size, &uki, reterr);

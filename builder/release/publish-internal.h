@@ -3,7 +3,9 @@
 
 /* What publish.c, publish-list.c and publish-describe.c share. */
 
+#include "frame-index.h"
 #include "publish.h"
+#include "release-files.h"
 
 /* The releases that a channel has now. */
 typedef struct ChannelList {
@@ -37,6 +39,8 @@ int publish_check_rules(const Repository *r, const ChannelList *l, const Release
  * there. */
 int publish_set_terms(ReleaseDescription *d, const ChannelList *l, bool published, const Rollout *before,
                       const PublishOptions *opt, Error *reterr);
+/* Folder for unnamed files. */
+const char *publish_scratch(const PublishOptions *opt);
 bool publish_same_content(const ReleaseDescription *a, const ReleaseDescription *b);
 
 /* Into the signed part of a channel's metadata: a target; all targets of a release as another channel has them; the
@@ -44,3 +48,16 @@ bool publish_same_content(const ReleaseDescription *a, const ReleaseDescription 
 void publish_set_target(json_t *signed_part, const char *path, uint64_t length, const Sha256 *sha256);
 void publish_copy_targets(json_t *signed_part, const TufMetadata *from, const ReleaseDescription *d);
 int publish_set_description(json_t *signed_part, const ReleaseDescription *d, Error *reterr);
+
+/* Takes the deltas of all but the newest keep releases of the product that are on offer out of the channel. newest: a
+ * version that this change adds; NULL: none. removed may be NULL. */
+int publish_remove_deltas(Change *c, const ChannelList *l, const char *product, const char *newest, size_t keep,
+                          char ***removed, Error *reterr);
+/* From a description, and from the targets beside it. */
+void publish_remove_delta(json_t *signed_part, ReleaseDescription *d, size_t i);
+/* The deltas of a release whose targets were just copied into the channel: those that other releases of the channel can
+ * make use of stay. */
+void publish_keep_useful_deltas(json_t *signed_part, const ChannelList *l, ReleaseDescription *d);
+/* publish_deltas() for a release that this change brings into the channel from another one. */
+int publish_deltas_of_new(Change *c, const ChannelList *l, const char *product, const char *version, uint64_t budget,
+                          const PublishOptions *opt, Error *reterr);

@@ -186,9 +186,14 @@ int publish_promote(Change *c, const char *product, const char *version, const c
         if (existing && json_equal(described, described_before))
                 return 1;
         signed_part = change_edit(c, to.name);
-        if (!existing)
+        if (!existing) {
                 publish_copy_targets(signed_part, from.channel, d);
-        return publish_set_description(signed_part, d, reterr);
+                publish_keep_useful_deltas(signed_part, &to, d);
+        }
+        r = publish_set_description(signed_part, d, reterr);
+        if (r < 0 || existing)
+                return r;
+        return publish_remove_deltas(c, &to, product, version, PUBLISH_DELTA_RELEASES, NULL, reterr);
 }
 
 /* ---- withdraw ---- */
@@ -196,13 +201,18 @@ int publish_promote(Change *c, const char *product, const char *version, const c
 static int withdraw_from(Change *c, const ChannelList *l, const PublishedRelease *release, const char *reason,
                          Error *reterr) {
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
+        json_t *signed_part;
         int r;
 
         r = description_parse(release->target->custom, release->target->path, &d, reterr);
         if (r < 0)
                 return r;
         d->withdrawn = xstrdup(reason);
-        return publish_set_description(change_edit(c, l->name), d, reterr);
+        signed_part = change_edit(c, l->name);
+        /* Nobody goes there any more. */
+        while (d->n_deltas > 0)
+                publish_remove_delta(signed_part, d, d->n_deltas - 1);
+        return publish_set_description(signed_part, d, reterr);
 }
 
 int publish_withdraw(Change *c, const char *product, const char *version, const char *channel, const char *reason,

@@ -2,7 +2,7 @@
 
 #include "block-map.h"
 #include "io.h"
-#include "publish-internal.h"
+#include "publish-older.h"
 #include "version.h"
 
 /* ---- rules ---- */
@@ -269,16 +269,25 @@ static int add_files(Change *c, json_t *signed_part, const Release *release, con
         return r;
 }
 
-/* What is made of an image: unnamed files. */
+const char *publish_scratch(const PublishOptions *opt) {
+        return opt->scratch ?: getenv("TMPDIR") ?: "/var/tmp";
+}
+
+/* What is made of an image: unnamed files, and their content as far as deltas need it. */
 typedef struct Packed {
         int pack, index, map; /* map below zero: the image is larger than maps can be */
+        uint64_t pack_size, index_size;
         Sha256 pack_sha256;
+        FrameIndex *frames;
+        Buffer map_text;
 } Packed;
 
 static void packed_done(Packed *p) {
         safe_close(p->pack);
         safe_close(p->index);
         safe_close(p->map);
+        frame_index_free(p->frames);
+        buffer_done(&p->map_text);
 }
 
 static int write_part(const Buffer *b, const char *suffix, const char *folder, ReleaseDescription *d, ArtifactKind kind,
@@ -310,7 +319,6 @@ static unsigned map_digest_size(uint64_t image_size) {
 static int write_map(int image, const char *folder, ReleaseDescription *d, Packed *p, Error *reterr) {
         const uint64_t size = d->artifacts[ARTIFACT_USR].size;
         _cleanup_(block_map_freep) BlockMap *map = NULL;
-        _cleanup_buffer_ Buffer b = {};
         int r;
 
         if (size / BLOCK_MAP_BLOCK_SIZE > BLOCK_MAP_BLOCKS_MAX)
@@ -319,18 +327,16 @@ static int write_map(int image, const char *folder, ReleaseDescription *d, Packe
                             reterr);
         if (r < 0)
                 return r;
-        block_map_format(map, &b);
-        return write_part(&b, PUBLISH_MAP_SUFFIX, folder, d, ARTIFACT_USR_MAP, &p->map, reterr);
+        block_map_format(map, &p->map_text);
+        return write_part(&p->map_text, PUBLISH_MAP_SUFFIX, folder, d, ARTIFACT_USR_MAP, &p->map, reterr);
 }
 
 static int pack_image(const Release *release, const PublishOptions *opt, ReleaseDescription *d, Packed *p,
                       Error *reterr) {
         _cleanup_free_ char *path = release_file_path(release, RELEASE_USR), *shown = NULL;
-        const char *folder = opt->scratch ?: getenv("TMPDIR") ?: "/var/tmp";
+        const char *folder = publish_scratch(opt);
         _cleanup_close_ int image = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        _cleanup_(frame_index_freep) FrameIndex *index = NULL;
         _cleanup_buffer_ Buffer b = {};
-        uint64_t size;
         int r;
 
         if (image < 0)
@@ -338,44 +344,91 @@ static int pack_image(const Release *release, const PublishOptions *opt, Release
         progress_begin(opt->progress, "pack", "Packing the image");
         r = io_tmpfile(folder, &p->pack, reterr);
         if (r >= 0)
-                r = pack_write(image, release->files[RELEASE_USR].size, p->pack, opt->workers, opt->progress, &index,
-                               &size, &p->pack_sha256, reterr);
+                r = pack_write(image, release->files[RELEASE_USR].size, p->pack, opt->workers, opt->progress,
+                               &p->frames, &p->pack_size, &p->pack_sha256, reterr);
         if (r < 0)
                 return r;
-        frame_index_format(index, &b);
+        frame_index_format(p->frames, &b);
+        p->index_size = b.size;
         r = write_part(&b, PUBLISH_INDEX_SUFFIX, folder, d, ARTIFACT_USR_INDEX, &p->index, reterr);
         if (r >= 0)
                 r = write_map(image, folder, d, p, reterr);
         if (r < 0)
                 return r;
-        shown = format_bytes(size);
+        shown = format_bytes(p->pack_size);
         progress_end(opt->progress, "%s", shown);
         return 0;
 }
 
-static int add_new(Change *c, const char *channel, const Release *release, const PublishOptions *opt,
+static int add_packed(Change *c, json_t *signed_part, const ReleaseDescription *d, Packed *p, Error *reterr) {
+        const Artifact *a = d->artifacts;
+        int r;
+
+        r = add_file(c, signed_part, a[ARTIFACT_USR].target, &p->pack, &p->pack_sha256, reterr);
+        if (r >= 0)
+                r = add_file(c, signed_part, a[ARTIFACT_USR_INDEX].target, &p->index, &a[ARTIFACT_USR_INDEX].sha256,
+                             reterr);
+        if (r >= 0 && p->map >= 0)
+                r = add_file(c, signed_part, a[ARTIFACT_USR_MAP].target, &p->map, &a[ARTIFACT_USR_MAP].sha256, reterr);
+        return r;
+}
+
+static int add_deltas(Change *c, const ChannelList *l, json_t *signed_part, const Release *release, const Packed *p,
+                      const PublishOptions *opt, ReleaseDescription *d, Error *reterr) {
+        const Repository *repository = change_repository(c);
+        _cleanup_release_files_ ReleaseFiles files = RELEASE_FILES_NONE;
+        _cleanup_downloads_ Downloads own = {};
+        _cleanup_olders_ Olders olders = {};
+        Downloads *downloads = opt->downloads ?: &own;
+        const DeltaTarget t = { .description = d,
+                                .signed_part = signed_part,
+                                .files = &files,
+                                .index = p->frames,
+                                .map = &p->map_text,
+                                .pack_size = p->pack_size,
+                                .index_size = p->index_size,
+                                .signature_size = release->files[RELEASE_VERITY_SIG].size,
+                                .level = (unsigned) release->level,
+                                .cluster_size = (size_t) release->cluster };
+        int r;
+
+        r = olders_find(repository, l, d, release->download_budget, opt, &olders, reterr);
+        if (r >= 0)
+                r = release_files_open(release, NULL, &files, reterr);
+        if (r >= 0)
+                r = publish_add_deltas(c, &t, &olders, opt, downloads, reterr);
+        return r < 0 ? r : publish_check_budget(l, d, downloads, release->download_budget, opt, reterr);
+}
+
+static int add_new(Change *c, const ChannelList *l, const Release *release, const PublishOptions *opt,
                    ReleaseDescription *d, Error *reterr) {
         _cleanup_(packed_done) Packed p = { .pack = -EBADF, .index = -EBADF, .map = -EBADF };
-        const Artifact *a = d->artifacts;
         json_t *signed_part;
         int r;
 
         r = pack_image(release, opt, d, &p, reterr);
         if (r < 0)
                 return r;
-        signed_part = change_edit(c, channel);
-        r = add_file(c, signed_part, a[ARTIFACT_USR].target, &p.pack, &p.pack_sha256, reterr);
-        if (r >= 0)
-                r = add_file(c, signed_part, a[ARTIFACT_USR_INDEX].target, &p.index, &a[ARTIFACT_USR_INDEX].sha256,
-                             reterr);
-        if (r >= 0 && p.map >= 0)
-                r = add_file(c, signed_part, a[ARTIFACT_USR_MAP].target, &p.map, &a[ARTIFACT_USR_MAP].sha256, reterr);
+        signed_part = change_edit(c, l->name);
+        r = add_packed(c, signed_part, d, &p, reterr);
         if (r >= 0)
                 r = add_files(c, signed_part, release, d, reterr);
+        if (r >= 0)
+                r = add_deltas(c, l, signed_part, release, &p, opt, d, reterr);
         return r < 0 ? r : publish_set_description(signed_part, d, reterr);
 }
 
 /* ---- publish ---- */
+
+static int add_from_elsewhere(Change *c, const ChannelList *l, const Release *release, const PublishOptions *opt,
+                              Error *reterr) {
+        int r;
+
+        r = publish_promote(c, release->image_id, release->version, l->name, opt, reterr);
+        if (r != 0)
+                return r;
+        return publish_deltas_of_new(c, l, release->image_id, release->version, release->download_budget, opt, reterr);
+}
 
 int publish_add(Change *c, const Release *release, const PublishOptions *opt, Error *reterr) {
         const Repository *repository = change_repository(c);
@@ -391,7 +444,11 @@ int publish_add(Change *c, const Release *release, const PublishOptions *opt, Er
         if (r != 0)
                 return r;
         if (channel_list_any(repository, d->product, d->version))
-                return publish_promote(c, d->product, d->version, l.name, opt, reterr);
+                return add_from_elsewhere(c, &l, release, opt, reterr);
         r = publish_set_terms(d, &l, false, NULL, opt, reterr);
-        return r < 0 ? r : add_new(c, l.name, release, opt, d, reterr);
+        if (r >= 0)
+                r = add_new(c, &l, release, opt, d, reterr);
+        if (r < 0)
+                return r;
+        return publish_remove_deltas(c, &l, d->product, d->version, PUBLISH_DELTA_RELEASES, NULL, reterr);
 }
