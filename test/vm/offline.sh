@@ -49,7 +49,9 @@ run changed sealabctl update
 at entries; ls /boot/EFI/Linux
 from good
 run check sealabctl check
-run update sealabctl update
+# As support staff would: without settings.
+rm /etc/sealab/updater.conf
+run update sealabctl update --from /run/media/stick/good
 status stick
 from older
 run older sealabctl check
