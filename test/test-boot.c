@@ -166,6 +166,23 @@ static void an_earlier_attempt_leaves_nothing_behind(void **state) {
         assert_names(f, ".sealab-desk_2 desk_1.efi");
 }
 
+/* What a FAT can look like after a power cut in the rename. */
+static void an_entry_s_old_name_is_left_alone(void **state) {
+        const MachineFixture *f = *state;
+        _cleanup_(machine_freep) Machine *m = machine_fixture_read(f);
+        _cleanup_(kernel_done) Kernel k = make_kernel("2");
+        Sha256 another = fixture_hash("another");
+        _cleanup_error_ Error e = {};
+
+        machine_fixture_entry(f, ".sealab-desk_1", &f->running);
+        machine_fixture_entry(f, ".sealab-desk_0", &another); /* as large */
+        machine_fixture_text(f->boot, "EFI/Linux/.sealab-desk_5", "");
+        updater_ok(boot_retire(m, &m->slots[1], &e), &e);
+        assert_names(f, ".sealab-desk_1 desk_1.efi");
+        updater_ok(install(f, m, &k, &e), &e);
+        assert_names(f, ".sealab-desk_1 desk_1.efi desk_2+3-0.efi");
+}
+
 /* A symbolic link is nothing that FAT has; who puts one there wants to be written through it. */
 static void links_are_not_followed(void **state) {
         const MachineFixture *f = *state;
@@ -402,6 +419,7 @@ int main(void) {
                 with_machine(an_entry_appears_with_its_tries),
                 with_machine(what_does_not_belong_never_becomes_an_entry),
                 with_machine(an_earlier_attempt_leaves_nothing_behind),
+                with_machine(an_entry_s_old_name_is_left_alone),
                 with_machine(links_are_not_followed),
                 with_machine(the_slot_s_entries_and_orphans_go),
                 with_machine(the_running_slot_s_entry_never_goes),

@@ -16,6 +16,7 @@
 #define ENTRIES_FOLDER "EFI/Linux"
 /* Clusters and folder entries beside the file's own bytes. */
 #define BOOT_RESERVE (UINT64_C(1) << 20)
+#define COMPARE_SIZE ((size_t) 256 << 10)
 
 static int open_entries(const Machine *m, int *ret, Error *reterr) {
         _cleanup_free_ char *path = path_join(m->boot, ENTRIES_FOLDER);
@@ -52,6 +53,45 @@ static bool is_orphan(const Machine *m, const BootEntry *e) {
         return true;
 }
 
+static bool same_content(int a, int b, uint64_t size) {
+        _cleanup_free_ char *x = xmalloc(COMPARE_SIZE), *y = xmalloc(COMPARE_SIZE);
+
+        for (uint64_t at = 0; at < size;) {
+                size_t n = (size_t) MIN(size - at, (uint64_t) COMPARE_SIZE);
+
+                if (io_pread_all(a, x, n, at, NULL) < 0 || io_pread_all(b, y, n, at, NULL) < 0 || memcmp(x, y, n) != 0)
+                        return false;
+                at += n;
+        }
+        return true;
+}
+
+/* A power cut during the rename can leave both names on a FAT, for one and the same chain of clusters: removing the old
+ * one would free what an entry, perhaps the running one's, consists of. It takes no room, and fsck knows what to do. */
+static bool is_entry_by_another_name(int folder_fd, const char *name) {
+        _cleanup_close_ int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK),
+                            copy = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct stat st, other;
+        const struct dirent *e;
+        bool found = false;
+        DIR *d;
+
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0 || !(d = fdopendir(copy)))
+                return false;
+        copy = -EBADF;
+        while (!found && (e = readdir(d))) {
+                _cleanup_close_ int entry = -EBADF;
+
+                if (e->d_name[0] == '.' || !endswith(e->d_name, ".efi"))
+                        continue;
+                entry = openat(folder_fd, e->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+                found = entry >= 0 && fstat(entry, &other) == 0 && S_ISREG(other.st_mode) &&
+                        other.st_size == st.st_size && same_content(fd, entry, (uint64_t) st.st_size);
+        }
+        closedir(d);
+        return found;
+}
+
 static int remove_temporaries(int folder_fd, Error *reterr) {
         int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
         DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
@@ -62,7 +102,7 @@ static int remove_temporaries(int folder_fd, Error *reterr) {
                 return error_errno(reterr, errno, "cannot read the boot entries");
         }
         while (r >= 0 && (e = readdir(d)))
-                if (startswith(e->d_name, BOOT_TEMPORARY_PREFIX))
+                if (startswith(e->d_name, BOOT_TEMPORARY_PREFIX) && !is_entry_by_another_name(folder_fd, e->d_name))
                         r = io_unlink(folder_fd, e->d_name, reterr);
         closedir(d);
         return r < 0 ? r : 0;
