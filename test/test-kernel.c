@@ -131,6 +131,17 @@ static void kernel_moves_into_usr_and_boot_goes(void **state) {
         assert_gone(t, FOLDER "/modules.symbols");
 }
 
+static void finished_tree_has_the_kernel_beside_usr(void **state) {
+        _cleanup_(tree_freep) Tree *t = tree_with_kernel();
+        _cleanup_error_ Error e = {};
+
+        arrange(t, NULL);
+        assert_done(kernel_leave_usr(t, RELEASE, &e), &e);
+        assert_content(t, KERNEL_IMAGE_PATH, "kernel");
+        assert_gone(t, FOLDER "/vmlinuz");
+        assert_there(t, FOLDER "/kernel/fs/xfs/xfs.ko");
+}
+
 static void modules_are_unpacked_and_keep_their_attributes(void **state) {
         static const struct {
                 const char *packed, *plain, *depends;
@@ -256,6 +267,7 @@ static void impossible_kernels_are_refused(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(kernel_moves_into_usr_and_boot_goes),
+                cmocka_unit_test(finished_tree_has_the_kernel_beside_usr),
                 cmocka_unit_test(modules_are_unpacked_and_keep_their_attributes),
                 cmocka_unit_test(kept_modules_bring_all_they_depend_on),
                 cmocka_unit_test(system_without_a_kernel_has_no_release),

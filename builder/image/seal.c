@@ -7,6 +7,7 @@
 #include "erofs.h"
 #include "initrd-step.h"
 #include "io.h"
+#include "kernel.h"
 #include "keys.h"
 #include "seal.h"
 #include "uki.h"
@@ -163,10 +164,9 @@ static char *command_line(const SealContext *c, const Sha256 *root_hash) {
 }
 
 static int write_uki(const SealContext *c, Tree *t, const char *kernel, Release *release, Error *reterr) {
-        _cleanup_free_ char *stub = NULL, *image = NULL, *initrd = NULL, *os_release = NULL, *line = NULL,
-                            *kernel_path = xasprintf("/usr/lib/modules/%s/vmlinuz", kernel);
+        _cleanup_free_ char *stub = NULL, *image = NULL, *initrd = NULL, *os_release = NULL, *line = NULL;
         _cleanup_free_ void *uki = NULL;
-        Node *k = tree_lookup(t, kernel_path), *os = tree_resolve(t, "/usr/lib/os-release");
+        Node *k = tree_lookup(t, KERNEL_IMAGE_PATH), *os = tree_resolve(t, "/usr/lib/os-release");
         size_t stub_size, image_size, initrd_size, size;
         int r;
 

@@ -96,6 +96,8 @@ int hermetic_finish(const HermeticOptions *opt, Tree *t, Error *reterr) {
         r = stateless_describe_state(t, opt->epoch, reterr);
         if (r >= 0)
                 r = stateless_move_etc(t, reterr);
+        if (r >= 0 && opt->kernel)
+                r = kernel_leave_usr(t, opt->kernel, reterr);
         if (r < 0)
                 return r;
         stateless_set_times(t, opt->epoch, opt->usr_epoch);

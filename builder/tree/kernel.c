@@ -235,3 +235,9 @@ int kernel_arrange(Tree *t, const Recipe *recipe, char **ret_release, Error *ret
         *ret_release = TAKE_PTR(release);
         return 0;
 }
+
+int kernel_leave_usr(Tree *t, const char *release, Error *reterr) {
+        _cleanup_free_ char *folder = path_join(MODULES, release), *image = path_join(folder, "vmlinuz");
+
+        return tree_move(t, image, KERNEL_IMAGE_PATH, reterr);
+}

@@ -9,3 +9,6 @@
  * index files are removed: settle_depmod() makes them again. *ret_release is NULL if there is no kernel. More than one
  * is an error. */
 int kernel_arrange(Tree *t, const Recipe *recipe, char **ret_release, Error *reterr);
+/* Takes the kernel out of /usr: it is in the UKI, and a device would download and keep it twice. */
+#define KERNEL_IMAGE_PATH "/vmlinuz"
+int kernel_leave_usr(Tree *t, const char *release, Error *reterr);
