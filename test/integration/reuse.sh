@@ -74,6 +74,11 @@ holds() {
                 cmp -n "$(stat -c %s "$r.${part#*:}")" -i "${offset% *}:0" "$1/disk" "$r.${part#*:}" || fail "${part%:*} differs"
         done
 }
+# foretold VERSION: what the publisher says that a device with version 1 fetches by blocks: /usr, and what belongs to it.
+foretold() {
+        "$SEALAB" repo delta "$W/repo" desk "$1" --from "$W/releases/desk_1" --dry-run --json >"$SCRATCH/foretold"
+        json "$SCRATCH/foretold" '"%(usr)d %(metadata)d" % d["downloads"]["from"][0]["reuse"]'
+}
 pack_size() { stat -c %s "$W"/repo/targets/desk/"$1"/*.usr.erofs.zst; }
 fresh() {
         rm -rf "$W/m"
@@ -99,6 +104,7 @@ a_release_that_is_nearly_the_same_costs_next_to_nothing() {
         holds "$W/m" 1
         holds "$W/m" 2
         [ "$pack" -gt 0 ] && [ $((pack * 10)) -lt "$(pack_size 2)" ] || fail "$pack bytes of the pack"
+        assert_equal "$pack $((index + map + $(sent .usr.verity-sig)))" "$(foretold 2)" "what was fetched"
         [ $(((pack + index + map) * 10)) -lt "$(pack_size 2)" ] || fail "$((pack + index + map)) bytes in all"
         # History says what it was.
         "$SEALABD" job history --state "$W/m/state" --root "$W/m/root" --disk "$W/m/disk" --boot "$W/m/esp" >"$SCRATCH/last"
@@ -113,6 +119,7 @@ half_of_a_release_costs_half() {
         update "$W/m" 1 3
         holds "$W/m" 1
         holds "$W/m" 3
+        assert_equal "$pack $((index + map + $(sent .usr.verity-sig)))" "$(foretold 3)" "what was fetched"
         [ $((pack * 100)) -gt $(($(pack_size 3) * 40)) ] && [ $((pack * 100)) -lt $(($(pack_size 3) * 60)) ] || fail "$pack bytes of the pack"
         stop_nginx
 }
