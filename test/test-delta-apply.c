@@ -165,7 +165,7 @@ static int target_write(uint64_t offset, const void *data, size_t size, void *us
         return 0;
 }
 
-static int apply(World *w, DeltaResult *result, Error *e) {
+static int apply(World *w, DeltaOutcome *result, Error *e) {
         _cleanup_(delta_old_freep) DeltaOld *old = NULL;
         DeltaApply a = { .options = &w->options,
                          .offer = &w->offer,
@@ -204,7 +204,7 @@ static void heal_server(const World *w) {
 
 static void a_delta_makes_the_new_image(void **state) {
         World *w = *state;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
 
         ok(apply(w, &result, &e), &e);
@@ -216,7 +216,7 @@ static void a_delta_makes_the_new_image(void **state) {
 
 static void what_is_there_is_neither_fetched_nor_written(void **state) {
         World *w = *state;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
 
         ok(apply(w, &result, &e), &e);
@@ -236,7 +236,7 @@ static void an_attempt_goes_on_where_the_last_one_was_cut(void **state) {
         World *w = *state;
 
         for (uint64_t cut = 0; cut < w->new.size; cut += BLOCK) {
-                DeltaResult first = {}, second = {};
+                DeltaOutcome first = {}, second = {};
                 _cleanup_error_ Error e = {};
 
                 memset(w->target, 0, w->new.size);
@@ -255,7 +255,7 @@ static void an_attempt_goes_on_where_the_last_one_was_cut(void **state) {
 
 static void a_copy_goes_around_what_is_damaged(void **state) {
         World *w = *state;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
 
         flip(w, 5 * BLOCK + 99);
@@ -268,7 +268,7 @@ static void a_copy_goes_around_what_is_damaged(void **state) {
 
 static void what_a_damaged_window_would_need_is_not_fetched(void **state) {
         World *w = *state;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
 
         flip(w, 2 * BLOCK);
@@ -280,7 +280,7 @@ static void what_a_damaged_window_would_need_is_not_fetched(void **state) {
 
 static void a_damaged_hash_tree_counts_as_damage(void **state) {
         World *w = *state;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
 
         flip(w, TREE_OFFSET + verity_leaf_offset(w->old.size) + 6 * SHA256_SIZE);
@@ -295,7 +295,7 @@ static void a_damaged_payload_costs_its_operation(void **state) {
 
         for (size_t op = 1; op < 4; op++) {
                 const DeltaOp *o = &w->delta->ops[op];
-                DeltaResult result = {};
+                DeltaOutcome result = {};
                 _cleanup_error_ Error e = {};
 
                 memset(w->target, 0, w->new.size);
@@ -314,7 +314,7 @@ static void each_byte_that_is_changed_is_noticed(void **state) {
         World *w = *state;
 
         for (size_t at = 0; at < w->file.size; at += 1 + w->file.size / 150) {
-                DeltaResult result = {};
+                DeltaOutcome result = {};
                 _cleanup_error_ Error e = {};
                 int r;
 
@@ -335,7 +335,7 @@ static void each_byte_that_is_changed_is_noticed(void **state) {
 
 static void a_delta_that_is_not_there_or_too_short_is_an_error(void **state) {
         World *w = *state;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {}, f = {};
 
         ok(io_write_file(AT_FDCWD, w->path, w->file.data, w->file.size - 100, 0644, NULL), NULL);
@@ -353,7 +353,7 @@ static void a_delta_of_something_else_is_refused(void **state) {
 
         for (unsigned i = 0; i < 4; i++) {
                 ReleaseDescription *d = w->description;
-                DeltaResult result = {};
+                DeltaOutcome result = {};
                 _cleanup_error_ Error e = {};
 
                 d->deltas[0].from_id.bytes[0] ^= i == 0;
@@ -373,7 +373,7 @@ static void another_encoder_is_no_reason_to_fetch_payloads(void **state) {
         World *w = *state;
         _cleanup_buffer_ Buffer head = {}, payload = {};
         size_t head_size = w->description->deltas[0].head_size;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
 
         buffer_append(&payload, w->file.data + head_size, w->file.size - head_size);

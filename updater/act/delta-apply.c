@@ -36,7 +36,7 @@ typedef struct Run {
         int kept_fd;     /* the payload that is coming in, for the next attempt of another process */
         uint32_t have;   /* bytes of it */
         uint64_t unsure; /* bytes that came since an operation was done */
-        DeltaResult result;
+        DeltaOutcome result;
 } Run;
 
 static void run_done(Run *run) {
@@ -416,7 +416,7 @@ static void count_result(Run *run) {
         run->result.made = run->delta->new_size - run->result.missing;
 }
 
-int delta_apply(const DeltaApply *a, DeltaResult *ret, Error *reterr) {
+int delta_apply(const DeltaApply *a, DeltaOutcome *ret, Error *reterr) {
         _cleanup_(run_done) Run run = { .a = a, .kept_fd = -EBADF };
         int r;
 

@@ -25,11 +25,11 @@ typedef struct DeltaApply {
         void *userdata;
 } DeltaApply;
 
-typedef struct DeltaResult {
+typedef struct DeltaOutcome {
         uint64_t downloaded; /* also after a failure */
         uint64_t missing;    /* bytes of the target that could not be made */
         uint64_t made;       /* bytes of it that were made, now or earlier */
-} DeltaResult;
+} DeltaOutcome;
 
 /* 0: all of it was made; 1: not all of it, but it has come to an end: the old image or the payload is damaged. */
-int delta_apply(const DeltaApply *a, DeltaResult *ret, Error *reterr);
+int delta_apply(const DeltaApply *a, DeltaOutcome *ret, Error *reterr);

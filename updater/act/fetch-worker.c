@@ -150,22 +150,18 @@ static json_t *describe_file(const TufMetadata *channel, const char *target) {
 /* A delta whose file is not there is one that there is not: the other ways lead to the same image. */
 static json_t *describe_deltas(const TufMetadata *channel, ReleaseDescription *d) {
         json_t *list = json_array();
-        size_t n = 0;
 
-        for (size_t i = 0; i < d->n_deltas; i++) {
-                ArtifactDelta *delta = &d->deltas[i];
-                json_t *file = describe_file(channel, delta->target);
+        for (size_t i = 0; i < d->n_deltas;) {
+                json_t *file = describe_file(channel, d->deltas[i].target);
 
-                if (file && (uint64_t) json_integer_value(json_object_get(file, "length")) > delta->head_size) {
+                if (file && (uint64_t) json_integer_value(json_object_get(file, "length")) > d->deltas[i].head_size) {
                         json_array_append_new(list, file);
-                        d->deltas[n++] = *delta;
-                        continue;
+                        i++;
+                } else {
+                        json_decref(file);
+                        description_remove_delta(d, i);
                 }
-                json_decref(file);
-                free(delta->from);
-                free(delta->target);
         }
-        d->n_deltas = n;
         return list;
 }
 

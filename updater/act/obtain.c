@@ -93,7 +93,7 @@ static int usr_by_delta(Usr *u, Error *reterr) {
                          .progress = usr_step,
                          .userdata = u };
         _cleanup_(delta_old_freep) DeltaOld *old = NULL;
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
         uint64_t size = 0;
         int r;
@@ -269,7 +269,7 @@ static int uki_by_delta(Obtain *o, int *ret_fd, Error *reterr) {
                          .write = write_uki,
                          .progress = uki_step,
                          .userdata = &u };
-        DeltaResult result = {};
+        DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
         int r;
 
