@@ -13,11 +13,14 @@ BOOT_OPTIONS=(--secure-boot --keys "$GIVEN/keys")
 # --- what is given ------------------------------------------------------------------------------------------------------------
 
 foreign_release() {
-        rm -rf "$GIVEN"/{others,www/foreign,out/minimal_7}
+        rm -rf "$GIVEN"/{others,www/foreign,www/righted,out/minimal_7,out/minimal_8}
         "$SEALAB" keys generate "$GIVEN/others"
         offline "$SEALAB" build "$GIVEN/good/minimal" -o "$GIVEN/out" --keys "$GIVEN/others" --version 7 --no-disk
         next one foreign
         publish foreign 7
+        release good 8 --no-disk
+        next foreign righted
+        publish righted 8
 }
 
 # --- one machine --------------------------------------------------------------------------------------------------------------
@@ -29,14 +32,14 @@ follow foreign
 run foreign.update sealabctl update
 status refused
 at entries; ls /boot/EFI/Linux
-follow one
+follow righted
 run right.update sealabctl update
 END
         refusal foreign.update key
         is refused.status '[d["version"], d["restartNeeded"]]' '["1", false]'
         ! grep -q '_7' "$SCRATCH/entries" || fail "an entry that cannot start: $(cat "$SCRATCH/entries")"
         is right.update 'd["result"]' done
-        assert_equal "$(entries)" "minimal_1.efi minimal_2+1-0.efi " "entries"
+        assert_equal "$(entries)" "minimal_1.efi minimal_8+1-0.efi " "entries"
         reach foreign
 }
 
@@ -46,7 +49,7 @@ what_it_would_start_is_installed_and_starts() {
 status right
 at variable; od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
 END
-        is right.status '[d["version"], d["blessed"]]' '["2", true]'
+        is right.status '[d["version"], d["blessed"]]' '["8", true]'
         assert_equal "$(tr -d ' \n' <"$SCRATCH/variable")" 1 "Secure Boot"
 }
 
