@@ -132,22 +132,10 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 /* ---- connecting ---- */
 
-int client_new(const char *host, bool user_bus, Client **ret, Error *reterr) {
-        _cleanup_(client_freep) Client *c = xnew(Client, 1);
-        int r;
+static int listen_to_daemon(Client *c) {
+        int r = sd_bus_match_signal(c->bus, NULL, UPDATER_BUS_NAME, UPDATER_BUS_PATH, UPDATER_BUS_INTERFACE,
+                                    "JobProgress", on_progress, c);
 
-        r = host       ? sd_bus_open_system_remote(&c->bus, host)
-            : user_bus ? sd_bus_open_user(&c->bus)
-                       : sd_bus_open_system(&c->bus);
-        if (r < 0) {
-                error_errno(reterr, r, "cannot connect to the system bus%s%s", host ? " of " : "", host ?: "");
-                return error_hint(reterr,
-                                  host ? "\"ssh %s true\" must work, and systemd-stdio-bridge must be there."
-                                       : "Is dbus running?",
-                                  host);
-        }
-        r = sd_bus_match_signal(c->bus, NULL, UPDATER_BUS_NAME, UPDATER_BUS_PATH, UPDATER_BUS_INTERFACE, "JobProgress",
-                                on_progress, c);
         if (r >= 0)
                 r = sd_bus_match_signal(c->bus, NULL, UPDATER_BUS_NAME, UPDATER_BUS_PATH, UPDATER_BUS_INTERFACE,
                                         "JobFinished", on_finished, c);
@@ -157,8 +145,26 @@ int client_new(const char *host, bool user_bus, Client **ret, Error *reterr) {
                         "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" UPDATER_BUS_NAME
                         "'",
                         on_owner_changed, c);
-        if (r < 0)
-                return error_errno(reterr, r, "cannot listen on the bus");
+        return r;
+}
+
+int client_new(const char *host, bool user_bus, Client **ret, Error *reterr) {
+        _cleanup_(client_freep) Client *c = xnew(Client, 1);
+        int r;
+
+        r = host       ? sd_bus_open_system_remote(&c->bus, host)
+            : user_bus ? sd_bus_open_user(&c->bus)
+                       : sd_bus_open_system(&c->bus);
+        /* ssh that fails is only seen when something is asked. */
+        if (r >= 0)
+                r = listen_to_daemon(c);
+        if (r < 0) {
+                error_errno(reterr, r, "cannot connect to the system bus%s%s", host ? " of " : "", host ?: "");
+                return error_hint(reterr,
+                                  host ? "\"ssh %s true\" must work, and systemd-stdio-bridge must be there."
+                                       : "Is dbus running?",
+                                  host);
+        }
         (void) sd_bus_set_allow_interactive_authorization(c->bus, isatty(STDIN_FILENO));
         *ret = TAKE_PTR(c);
         return 0;

@@ -134,22 +134,33 @@ static void take_lines(Job *j) {
         j->output.size -= begin;
 }
 
-static int on_output(sd_event_source *source, int fd, uint32_t events, void *userdata) {
-        Job *j = userdata;
+/* False: there is nothing more to read, for now or for ever. */
+static bool read_piece(Job *j) {
         char piece[65536];
-        ssize_t n = read(fd, piece, sizeof piece);
+        ssize_t n;
 
+        do
+                n = read(j->fd, piece, sizeof piece);
+        while (n < 0 && errno == EINTR);
         if (n > 0 && j->output.size + (size_t) n <= LINE_MAX_SIZE) {
                 buffer_append(&j->output, piece, (size_t) n);
                 take_lines(j);
-                return 0;
+                return true;
         }
-        if (n < 0 && (errno == EINTR || errno == EAGAIN))
-                return 0;
+        if (n < 0 && errno == EAGAIN)
+                return false;
         if (n > 0)
                 log_warning("a job says more than it may; the rest is not read");
-        (void) sd_event_source_set_enabled(j->io, SD_EVENT_OFF);
         j->closed = true;
+        return false;
+}
+
+static int on_output(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Job *j = userdata;
+
+        (void) read_piece(j);
+        if (j->closed)
+                (void) sd_event_source_set_enabled(j->io, SD_EVENT_OFF);
         maybe_finish(j);
         return 0;
 }
@@ -160,6 +171,10 @@ static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata
         j->reaped = true;
         if (si->si_code != CLD_EXITED)
                 log_warning("job %s was ended by signal %d", job_kind_name(j->kind), si->si_status);
+        /* All it had to say is in the pipe. Something that it started may still hold the other end. */
+        while (!j->closed && read_piece(j))
+                ;
+        j->closed = true;
         maybe_finish(j);
         return 0;
 }

@@ -246,23 +246,105 @@ folders_that_are_none_are_told_apart() {
 }
 run folders_that_are_none_are_told_apart
 
+# hold REPOSITORY: whoever asks it waits for an answer that does not come, until "answer REPOSITORY".
+hold() { mv "$1/metadata/timestamp.json" "$1/held" && mkfifo -m 644 "$1/metadata/timestamp.json"; }
+answer() { mv "$1/held" "$1/metadata/timestamp.json"; }
+# at_work: the update that wrote $SCRATCH/output has begun.
+at_work() {
+        for _ in $(seq 300); do grep -q poll "$SCRATCH/output" && return; sleep 0.1; done
+        fail "no update: $(cat "$SCRATCH/output")"
+}
+job_is_gone() {
+        for _ in $(seq 300); do pgrep -f "sealabd-job update.*$W" >/dev/null || return 0; sleep 0.1; done
+        fail "the job goes on"
+}
+
 ctrl_c_stops_it_and_the_next_one_goes_on() {
         local pid status=0 option arguments=()
         offline_machine
-        printf '[Repository]\nRateLimit=300K\n' >"$W/m/root/etc/sealab/updater.conf"
+        hold "$STICK"
         for option in "${OPTIONS[@]}"; do arguments+=("--job-option=$option"); done
+        # Not "ctl": the signal is for the program, not for a shell.
         "$BUILD/sealabctl" update --from "$STICK" "${arguments[@]}" >"$SCRATCH/output" 2>&1 &
         pid=$!
-        for _ in $(seq 100); do grep -q download "$SCRATCH/output" && break; sleep 0.1; done
+        at_work
         kill -INT $pid
         wait $pid || status=$?
         assert_equal $status 130 "the exit status ($(cat "$SCRATCH/output"))"
-        entries | grep -q desk_2+ && fail "entries: $(entries)"
-        # Nothing of it is left behind.
-        pgrep -f "sealabd-job update.*$W" && fail "the job goes on"
-        rm "$W/m/root/etc/sealab/updater.conf"
+        job_is_gone
+        answer "$STICK"
         ctl_from update --from "$STICK"
         assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
 }
 run ctrl_c_stops_it_and_the_next_one_goes_on
+
+# --- a daemon that is at work -----------------------------------------------------------------------------------------------
+
+# begin_update: the process is $pid.
+begin_update() {
+        fresh
+        hold "$W/served"
+        "$BUILD/sealabctl" --user update >"$SCRATCH/output" 2>&1 &
+        pid=$!
+        at_work
+}
+
+the_next_update_succeeds() {
+        job_is_gone
+        answer "$W/served"
+        ctl update
+        assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
+}
+
+ctrl_c_reaches_the_job_through_the_bus() {
+        local pid status=0
+        begin_update
+        ctl --json update >"$SCRATCH/document" && fail "two at once"
+        assert_equal "$(document 'd["result"]')" busy "a second one"
+        kill -INT $pid
+        wait $pid || status=$?
+        assert_equal $status 130 "the exit status ($(cat "$SCRATCH/output"))"
+        the_next_update_succeeds
+}
+run ctrl_c_reaches_the_job_through_the_bus
+
+a_daemon_that_is_killed_takes_its_job_along() {
+        local pid status=0
+        begin_update
+        kill -KILL "$daemon"
+        wait $pid || status=$?
+        assert_equal $status 1 "the exit status ($(cat "$SCRATCH/output"))"
+        grep -q 'sealabd went away while it was at work' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        start_daemon
+        # The subshell's own; the script's is gone.
+        trap 'kill $daemon; wait $daemon' EXIT
+        the_next_update_succeeds
+}
+run a_daemon_that_is_killed_takes_its_job_along
+start_daemon
+
+# --- another machine --------------------------------------------------------------------------------------------------------
+
+# What ssh would do there is done here: the bridge, to "the system bus".
+another_machine_is_reached_by_ssh() {
+        [ -x /usr/bin/systemd-stdio-bridge ] || skip "systemd-stdio-bridge is not installed"
+        fresh
+        mkdir "$W/bin"
+        cat >"$W/bin/ssh" <<END
+#!/bin/sh
+printf '%s\n' "\$*" >>"$W/ssh-arguments"
+case "\$*" in *nobody@*) exit 255 ;; esac
+exec systemd-stdio-bridge "--bus-path=$DBUS_SESSION_BUS_ADDRESS"
+END
+        chmod +x "$W/bin/ssh"
+        PATH=$W/bin:$PATH "$BUILD/sealabctl" -H user@laptop status >"$SCRATCH/output"
+        grep -q '^desk 1 ' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        grep -q 'user@laptop.*systemd-stdio-bridge' "$W/ssh-arguments" || fail "$(cat "$W/ssh-arguments")"
+        PATH=$W/bin:$PATH "$BUILD/sealabctl" --host=user@laptop update
+        assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
+        # Nobody there.
+        PATH=$W/bin:$PATH refused 1 "$BUILD/sealabctl" -H nobody@laptop status
+        grep -q '"ssh nobody@laptop true" must work' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+}
+run another_machine_is_reached_by_ssh
 exit $failed

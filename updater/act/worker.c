@@ -294,15 +294,20 @@ static int build_walls(const WorkerOptions *opt, Error *reterr) {
         return r;
 }
 
+/* The kernel forgets it when the user changes. */
+static void die_with(pid_t parent) {
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+                _exit(1);
+}
+
 _noreturn_ static void child_main(const WorkerOptions *opt, int (*body)(int, void *, Error *), void *userdata, int fd,
                                   pid_t parent) {
         _cleanup_error_ Error e = {};
         sigset_t none;
         int r;
 
-        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-                _exit(1);
+        die_with(parent);
         for (int sig = 1; sig < NSIG; sig++)
                 (void) signal(sig, SIG_DFL);
         (void) signal(SIGPIPE, SIG_IGN);
@@ -312,6 +317,7 @@ _noreturn_ static void child_main(const WorkerOptions *opt, int (*body)(int, voi
                 _exit(1);
         (void) syscall(SYS_close_range, 4U, ~0U, 0);
         r = build_walls(opt, &e);
+        die_with(parent);
         if (r >= 0)
                 r = body(3, userdata, &e);
         if (r < 0) {
