@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* For test/integration/updater.sh and reuse.sh:
+/* For test/integration/updater.sh and reuse.sh, and test/bench/install:
  *
- *     updater-tool release FOLDER VERSION SEED    FOLDER/desk_VERSION, as "sealab build" leaves it, of some MiB
- *     updater-tool machine FOLDER RELEASE         a disk image with two slots, an ESP and a root, on which RELEASE runs
+ *     updater-tool release FOLDER VERSION SEED [MIB]    FOLDER/desk_VERSION, as "sealab build" leaves it, of some MiB
+ *     updater-tool machine FOLDER RELEASE [MIB]         a disk image with two slots (of 4 MiB, or of a MiB more), an
+ * ESP and a root, on which RELEASE runs
  *
  * Two images share the bytes of their first half; those of a small letter and its capital all but one block. */
 
-#define PUBLISH_USR_SIZE ((size_t) 3 << 20 | 8192)
-#define PUBLISH_BYTE(content, i) noise(seed_at((unsigned) (content), (i)), (i))
+#define PUBLISH_USR_SIZE image_size
+#define PUBLISH_BYTE(content, i) byte_at((unsigned) (content), (i))
 
 #include <stddef.h>
+
+#define SMALL_SIZE ((size_t) 3 << 20 | 8192)
+
+static size_t image_size = SMALL_SIZE;
 
 static unsigned seed_at(unsigned content, size_t i) {
         if (i < PUBLISH_USR_SIZE / 2)
@@ -29,10 +34,15 @@ static unsigned noise(unsigned seed, size_t i) {
         return (x ^ x >> 16) & 0xff;
 }
 
+/* Large ones are to be packed in a bearable time. */
+static unsigned byte_at(unsigned content, size_t i) {
+        return image_size > SMALL_SIZE ? noise(content, i / 64) : noise(seed_at(content, i), i);
+}
+
 #include "publish-fixture.h"
 #include "updater-fixture.h"
 
-static void make_machine(const char *folder, const Release *r) {
+static void make_machine(const char *folder, const Release *r, uint64_t slot_size) {
         MachineFixture f = { .root = path_join(folder, "root"),
                              .disk = path_join(folder, "disk"),
                              .boot = path_join(folder, "esp") };
@@ -51,9 +61,10 @@ static void make_machine(const char *folder, const Release *r) {
         updater_ok(io_read_file(AT_FDCWD, usr, 1 << 30, &data, &size, &e), &e);
         updater_ok(io_read_file(AT_FDCWD, tree, 1 << 30, &hash, &hash_size, &e), &e);
         updater_ok(io_read_file(AT_FDCWD, uki, 1 << 30, &kernel, &kernel_size, &e), &e);
-        fixture_slot(p + 1, 1, label, &r->root_hash, 4 * FIXTURE_MIB);
-        fixture_slot(p + 4, 2, "_empty", NULL, 4 * FIXTURE_MIB);
-        machine_fixture_disk(&f, p, ELEMENTSOF(p), 20 * FIXTURE_MIB);
+        fixture_slot(p + 1, 1, label, &r->root_hash, slot_size);
+        fixture_slot(p + 4, 2, "_empty", NULL, slot_size);
+        p[2].size = p[5].size = MAX(slot_size / 100, FIXTURE_MIB) & ~(FIXTURE_MIB - 1);
+        machine_fixture_disk(&f, p, ELEMENTSOF(p), 2 * (slot_size + p[2].size) + 10 * FIXTURE_MIB);
         fd = open(f.disk, O_RDWR | O_CLOEXEC);
         updater_ok(io_pwrite_all(fd, data, size, p[1].offset, &e), &e);
         updater_ok(io_pwrite_all(fd, hash, hash_size, p[2].offset, &e), &e);
@@ -71,21 +82,25 @@ static void make_machine(const char *folder, const Release *r) {
 int main(int argc, char **argv) {
         _cleanup_(release_freep) Release *r = NULL;
         _cleanup_error_ Error e = {};
+        uint64_t mib = 0;
 
-        if (argc == 5 && streq(argv[1], "release")) {
+        if (argc == 6 && streq(argv[1], "release") && parse_u64(argv[5], &mib) && mib > 0 && mib <= 4096)
+                image_size = (size_t) mib << 20;
+        if ((argc == 5 || mib > 0) && streq(argv[1], "release")) {
                 _cleanup_free_ char *path = publish_release(argv[2], "desk", argv[3], argv[4][0], true);
 
                 puts(path);
                 return 0;
         }
-        if (argc == 4 && streq(argv[1], "machine")) {
+        if ((argc == 4 || (argc == 5 && parse_u64(argv[4], &mib) && mib > 0 && mib <= 4096)) &&
+            streq(argv[1], "machine")) {
                 if (release_open(argv[3], &r, &e) < 0) {
                         fprintf(stderr, "%s\n", e.message);
                         return 1;
                 }
-                make_machine(argv[2], r);
+                make_machine(argv[2], r, mib > 0 ? (mib + 1) * FIXTURE_MIB : 4 * FIXTURE_MIB);
                 return 0;
         }
-        fprintf(stderr, "updater-tool release FOLDER VERSION SEED | machine FOLDER RELEASE\n");
+        fprintf(stderr, "updater-tool release FOLDER VERSION SEED [MIB] | machine FOLDER RELEASE [MIB]\n");
         return 2;
 }

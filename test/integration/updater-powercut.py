@@ -8,8 +8,8 @@
 # may be the old or the new one; until its folder is synced a name may be what it was or anything that it has been since (a FAT
 # has no journal: after a rename there may be both names, or none). From that, for each window between two flushes, states of
 # the machine are made: all of them where the window has few parts, otherwise a sample, always the same for the same job, with
-# nothing, everything, whole writes and torn ones; EFI variables are the firmware's, and stored at once. On each of them the rules must hold, and the next runs must bring the job to
-# its end. NUMBER is how many states a window gives at most.
+# nothing, everything, whole writes and torn ones. EFI variables are the firmware's, and stored at once. On each of these states
+# the rules must hold, and the next runs must bring the job to its end. NUMBER is how many states a window gives at most.
 #
 # A disk that only says that it has flushed breaks the rules: that must be found (--lying), or nothing would be.
 
