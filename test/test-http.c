@@ -412,6 +412,24 @@ static void addresses_are_joined_and_encoded(void **state) {
         }
 }
 
+static void a_pipe_is_no_file(void **state) {
+        _cleanup_free_ char *folder = NULL, *pipe = NULL, *url = NULL;
+        _cleanup_(http_client_freep) HttpClient *h = NULL;
+        _cleanup_buffer_ Buffer b = {};
+        _cleanup_error_ Error e = {};
+
+        assert_true(io_temporary_folder("test", &folder, NULL) >= 0);
+        pipe = path_join(folder, "timestamp.json");
+        url = xasprintf("file://%s", pipe);
+        assert_int_equal(mkfifo(pipe, 0644), 0);
+        assert_int_equal(http_client_new(&(HttpOptions){ .stall_seconds = 1 }, &h, NULL), 0);
+        /* Nobody writes into it: this would not end. */
+        if (http_get(h, url, 100, NULL, &b, NULL, &e) < 0)
+                assert_int_equal(e.id, REFUSAL_DOWNLOAD);
+        assert_int_equal(b.size, 0);
+        assert_true(io_remove_tree(AT_FDCWD, folder, NULL) >= 0);
+}
+
 static void a_file_address_is_a_path(void **state) {
         static const struct {
                 const char *url, *path;
@@ -601,6 +619,7 @@ static void secure_server_needs_a_known_certificate(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_file_address_is_a_path),
+                cmocka_unit_test(a_pipe_is_no_file),
                 cmocka_unit_test(document_is_read_whole),
                 cmocka_unit_test(condition_is_honoured),
                 cmocka_unit_test(stored_etag_cannot_add_headers),

@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "http.h"
@@ -276,6 +277,14 @@ static long document_seconds(const HttpClient *h, uint64_t max_size) {
         return (long) MIN(seconds, (uint64_t) INT32_MAX / 1000);
 }
 
+/* A pipe or device in the place of a file would be waited for, or read, for ever, outside of what curl watches. */
+static bool is_waiting_file(const char *url) {
+        _cleanup_free_ char *path = http_file_path(url);
+        struct stat st;
+
+        return path && stat(path, &st) >= 0 && !S_ISREG(st.st_mode);
+}
+
 /* The handle keeps its connections through curl_easy_reset(). */
 static CURLcode perform(HttpClient *h, Request *q, struct curl_slist *headers, const char *range) {
         CURLcode code;
@@ -300,7 +309,7 @@ static CURLcode perform(HttpClient *h, Request *q, struct curl_slist *headers, c
         curl_easy_setopt(h->easy, CURLOPT_WRITEDATA, q);
         curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(h->easy, CURLOPT_RANGE, range);
-        code = curl_easy_perform(h->easy);
+        code = is_waiting_file(q->url) ? CURLE_FILE_COULDNT_READ_FILE : curl_easy_perform(h->easy);
         count(h, h->easy);
         log_debug("%s: HTTP status %ld, %s", q->url, status_of(h->easy), curl_easy_strerror(code));
         /* They are the caller's and end before the handle does. */

@@ -17,8 +17,11 @@ if [ -z "${SEALAB_TEST_BUS:-}" ]; then
 fi
 
 daemon=
+server=
+export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
 cleanup() {
         [ -z "$daemon" ] || kill "$daemon" 2>/dev/null
+        [ -z "$server" ] || kill "$server" 2>/dev/null
         rm -rf "$SCRATCH"
 }
 trap cleanup EXIT
@@ -228,6 +231,11 @@ folders_that_are_none_are_told_apart() {
         refused 3 ctl_from update --from "$W/none"
         refused 3 ctl_from update --from "$W/stick"
         grep -q 'holds no repository' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
+        # Nothing waits for a pipe.
+        mv "$STICK/metadata/timestamp.json" "$W/stick/kept"
+        mkfifo -m 644 "$STICK/metadata/timestamp.json"
+        refused 4 timeout 60 "$BUILD/sealabctl" update --from "$STICK" "${OPTIONS[@]/#/--job-option=}"
+        mv "$W/stick/kept" "$STICK/metadata/timestamp.json"
         # As the desktop mounts a stick: for one user.
         chmod 700 "$W/stick"
         refused 5 ctl_from update --from "$STICK"
@@ -246,9 +254,16 @@ folders_that_are_none_are_told_apart() {
 }
 run folders_that_are_none_are_told_apart
 
-# hold REPOSITORY: whoever asks it waits for an answer that does not come, until "answer REPOSITORY".
-hold() { mv "$1/metadata/timestamp.json" "$1/held" && mkfifo -m 644 "$1/metadata/timestamp.json"; }
-answer() { mv "$1/held" "$1/metadata/timestamp.json"; }
+# A server that never answers: whoever asks it waits until it takes it for stalled.
+silent_server() {
+        python3 -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(600)' >"$SCRATCH/port" &
+        server=$!
+        for _ in $(seq 100); do [ -s "$SCRATCH/port" ] && break; sleep 0.1; done
+        SILENT=http://127.0.0.1:$(cat "$SCRATCH/port")
+}
 # at_work: the update that wrote $SCRATCH/output has begun.
 at_work() {
         for _ in $(seq 300); do grep -q poll "$SCRATCH/output" && return; sleep 0.1; done
@@ -259,11 +274,11 @@ job_is_gone() {
         fail "the job goes on"
 }
 
+silent_server
 ctrl_c_stops_it_and_the_next_one_goes_on() {
         local pid status=0 option arguments=()
         offline_machine
-        hold "$STICK"
-        for option in "${OPTIONS[@]}"; do arguments+=("--job-option=$option"); done
+        for option in "${OPTIONS[@]}" "--repository=$SILENT"; do arguments+=("--job-option=$option"); done
         # Not "ctl": the signal is for the program, not for a shell.
         "$BUILD/sealabctl" update --from "$STICK" "${arguments[@]}" >"$SCRATCH/output" 2>&1 &
         pid=$!
@@ -272,7 +287,6 @@ ctrl_c_stops_it_and_the_next_one_goes_on() {
         wait $pid || status=$?
         assert_equal $status 130 "the exit status ($(cat "$SCRATCH/output"))"
         job_is_gone
-        answer "$STICK"
         ctl_from update --from "$STICK"
         assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
 }
@@ -283,7 +297,7 @@ run ctrl_c_stops_it_and_the_next_one_goes_on
 # begin_update: the process is $pid.
 begin_update() {
         fresh
-        hold "$W/served"
+        printf '[Repository]\nUrl=%s\n' "$SILENT" >"$W/m/root/etc/sealab/updater.conf"
         "$BUILD/sealabctl" --user update >"$SCRATCH/output" 2>&1 &
         pid=$!
         at_work
@@ -291,7 +305,7 @@ begin_update() {
 
 the_next_update_succeeds() {
         job_is_gone
-        answer "$W/served"
+        printf '[Repository]\nUrl=file://%s\n' "$W/served" >"$W/m/root/etc/sealab/updater.conf"
         ctl update
         assert_equal "$(entries)" "desk_1.efi desk_2+3-0.efi " entries
 }
