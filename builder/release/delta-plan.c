@@ -9,9 +9,14 @@
 
 /* Between new atoms, at most so much that is there already goes along. */
 #define GAP_MAX ((uint64_t) 64 << 10)
-/* Old versions up to this size are looked at as a whole; of larger ones so much around the place in question. */
+/* Old versions up to this size are looked at as a whole; of larger ones so much around the place in question. Metadata
+ * moves little, and is cut in many by what lies between. */
 #define WHOLE_MAX ((uint64_t) 1 << 20)
 #define MARGIN ((uint64_t) 1 << 20)
+#define METADATA_MARGIN ((uint64_t) 64 << 10)
+/* What a device needs for one operation: what it reads, LZMA's dictionary, and where clusters are concerned both
+ * contents once more, and the output. With the program around it this makes less than 16 MiB. */
+#define MEMORY_MAX ((uint64_t) 9 << 20)
 /* Content of one operation; more is needed for what the encoder looks at. */
 #define CONTENT_MAX (DELTA_CONTENT_MAX - 4 * RECOMPRESS_LOOKAHEAD)
 
@@ -20,12 +25,14 @@ typedef struct Part {
         uint32_t file;
         uint64_t begin, end;
         uint64_t stored, content; /* what it comes to in whole blocks and clusters */
+        bool packed;
 } Part;
 
 typedef struct Group {
         Part *parts;
         size_t n_parts, n_parts_allocated;
         uint64_t stored, content, old_stored, old_content;
+        bool packed; /* a cluster is among all these */
 } Group;
 
 typedef struct Planner {
@@ -186,6 +193,7 @@ static void measure_part(const DeltaImage *old, Part *p) {
         FOREACH_CUT(&x, old, p) {
                 p->stored += x.stored;
                 p->content += MAX(x.size, x.packed ? 0 : x.stored);
+                p->packed |= x.packed;
         }
 }
 
@@ -206,16 +214,17 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
         const DeltaImage *old = w->plan->old;
         const DeltaFile *f = &w->plan->new->files[a->file], *was;
         uint32_t pair = w->pairs[a->file];
-        uint64_t begin, end;
+        uint64_t begin, end, margin;
         Part *p;
 
         if (pair == DELTA_NONE)
                 return;
         was = &old->files[pair];
+        margin = a->size / 2 + (f->area == DELTA_AREA_METADATA ? METADATA_MARGIN : MARGIN);
         begin = in_proportion(a->offset + a->size / 2, f, was);
-        end = begin + a->size / 2 + MARGIN;
-        begin -= MIN(begin, a->size / 2 + MARGIN);
-        if (was->size <= WHOLE_MAX) {
+        end = begin + margin;
+        begin -= MIN(begin, margin);
+        if (was->size <= WHOLE_MAX && f->area != DELTA_AREA_METADATA) {
                 begin = 0;
                 end = was->size;
         }
@@ -227,11 +236,13 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
         measure_part(old, p);
         g->old_stored += p->stored;
         g->old_content += p->content;
+        g->packed |= p->packed;
 }
 
 static void add_to_group(const Planner *w, Group *g, const DeltaAtom *a) {
         g->stored += a->stored;
         g->content += a->packed && a->size <= DELTA_PIECE_MAX ? a->size : a->stored;
+        g->packed |= a->packed;
         look_at_old(w, g, a);
 }
 
@@ -303,9 +314,8 @@ static DeltaArea area_of(const DeltaPlan *p, uint32_t first, uint32_t n) {
 
 static void finish_group(Planner *w, uint32_t first, uint32_t n) {
         DeltaPlan *p = w->plan;
-        bool packed = false;
         DeltaStep s = {
-                .kind = DELTA_PATCH,
+                .kind = w->group.packed ? DELTA_RECOMPRESS : DELTA_PATCH,
                 .offset = p->atoms[first].physical,
                 .size = w->group.stored,
                 .first_atom = first,
@@ -316,17 +326,12 @@ static void finish_group(Planner *w, uint32_t first, uint32_t n) {
         };
         DeltaExtent x;
 
-        for (uint32_t i = first; i < first + n; i++)
-                packed |= p->atoms[i].packed;
         for (size_t i = 0; i < w->group.n_parts; i++)
                 FOREACH_CUT(&x, p->old, &w->group.parts[i]) {
-                        packed |= x.packed;
                         add_range(p, &s, x.physical, x.stored);
                         add_cluster(p, &s, &x);
                 }
-        if (packed)
-                s.kind = DELTA_RECOMPRESS;
-        else {
+        if (s.kind == DELTA_PATCH) {
                 p->n_clusters -= s.n_old;
                 s.n_old = 0;
         }
@@ -334,8 +339,11 @@ static void finish_group(Planner *w, uint32_t first, uint32_t n) {
 }
 
 static bool fits(const Group *g) {
+        uint64_t memory = g->packed ? g->old_stored + 2 * g->old_content + 2 * g->content + g->stored
+                                    : 2 * g->old_stored + 2 * g->stored;
+
         return g->stored <= DELTA_PIECE_MAX && g->content <= CONTENT_MAX && g->old_stored <= DELTA_WINDOW_MAX &&
-               g->old_content <= DELTA_WINDOW_MAX;
+               g->old_content <= DELTA_WINDOW_MAX && memory <= MEMORY_MAX;
 }
 
 /* The next new atom behind i that is near enough; n_atoms if there is none. */
@@ -360,7 +368,7 @@ static size_t make_group(Planner *w, size_t first) {
         *g = (Group){ .parts = g->parts, .n_parts_allocated = g->n_parts_allocated };
         add_to_group(w, g, &p->atoms[first]);
         if (!fits(g))
-                g->n_parts = 0;
+                g->n_parts = 0, g->old_stored = g->old_content = 0;
         for (;;) {
                 size_t next = next_near(p, last);
 
