@@ -39,6 +39,7 @@ static UpdaterState *full_state(void) {
         s->last_message = xstrdup("cannot reach it");
         s->available = xstrdup("4");
         s->available_bytes = UINT64_C(1) << 40;
+        s->available_at_most = true;
         s->mirror = 2;
         s->timestamp_etag = xstrdup("\"abc\"");
         return s;

@@ -30,7 +30,7 @@ const char *step_kind_name(StepKind k) {
 }
 
 const char *way_name(UpdateWay w) {
-        static const char *const names[_UPDATE_WAY_MAX] = { "delta", "reuse", "full" };
+        static const char *const names[_UPDATE_WAY_MAX] = { "full", "reuse", "delta" };
 
         return w < _UPDATE_WAY_MAX ? names[w] : "unknown";
 }
@@ -219,7 +219,7 @@ void plan_choose_ways(Plan *p, const Machine *m) {
         const Offer *o = p->offer;
         uint64_t full, usr, uki;
 
-        if (!o || p->n_steps == 0 || p->download == 0)
+        if (!o || p->write == 0)
                 return;
         full = o->download[ARTIFACT_USR] + o->download[ARTIFACT_USR_INDEX];
         usr = choose_delta(o, ARTIFACT_USR, full, p, m, usr_delta_fits, &p->usr_delta);

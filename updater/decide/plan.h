@@ -41,9 +41,9 @@ const char *step_kind_name(StepKind k);
 
 /* How an artifact gets here; each falls through to the next. */
 typedef enum UpdateWay {
-        WAY_DELTA, /* from what is here to what is wanted */
-        WAY_REUSE, /* blocks that are here, and frames of the pack: how many of each is seen when the map is there */
         WAY_FULL,
+        WAY_REUSE, /* blocks that are here, and frames of the pack: how many of each is seen when the map is there */
+        WAY_DELTA, /* from what is here to what is wanted */
         _UPDATE_WAY_MAX,
 } UpdateWay;
 const char *way_name(UpdateWay w); /* "delta", "reuse", "full" */
