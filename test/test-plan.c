@@ -701,107 +701,6 @@ static void sizes_are_added_up(void **state) {
         assert_int_equal(p->slot, 1);
 }
 
-typedef struct WayCase {
-        const char *name;
-        const char *usr_from[3], *uki_from[3]; /* contents; in the order of the deltas */
-        uint64_t usr_size[3], uki_size[3];
-        bool map;
-        UpdateWay usr, uki;
-        uint64_t download;
-        bool at_most;
-} WayCase;
-
-/* Of version 3: 1000 for the pack, 10 for its index, 20 for the map, 100 for the kernel image, 1 for the signature. The
- * machine runs 2; 1 is in the slot that is overwritten. */
-static const WayCase way_cases[] = {
-        { .name = "nothing", .usr = WAY_FULL, .download = 1111 },
-        { .name = "a map", .map = true, .usr = WAY_REUSE, .download = 1131, .at_most = true },
-        { .name = "a delta", .usr_from = { "2" }, .usr_size = { 50 }, .usr = WAY_DELTA, .download = 151 },
-        { .name = "a delta and a map",
-          .usr_from = { "2" },
-          .usr_size = { 50 },
-          .map = true,
-          .usr = WAY_DELTA,
-          .download = 151 },
-        { .name = "from what is overwritten", .usr_from = { "1" }, .usr_size = { 50 }, .download = 1111 },
-        { .name = "from elsewhere", .usr_from = { "0" }, .usr_size = { 50 }, .download = 1111 },
-        { .name = "larger than the whole", .usr_from = { "2" }, .usr_size = { 1010 }, .download = 1111 },
-        { .name = "nearly as large", .usr_from = { "2" }, .usr_size = { 1009 }, .usr = WAY_DELTA, .download = 1110 },
-        { .name = "the smallest",
-          .usr_from = { "2", "2", "2" },
-          .usr_size = { 60, 40, 50 },
-          .usr = WAY_DELTA,
-          .download = 141 },
-        { .name = "one that fits",
-          .usr_from = { "0", "2", "1" },
-          .usr_size = { 10, 40, 20 },
-          .usr = WAY_DELTA,
-          .download = 141 },
-        { .name = "both",
-          .usr_from = { "2" },
-          .usr_size = { 50 },
-          .uki_from = { "file 2" },
-          .uki_size = { 7 },
-          .usr = WAY_DELTA,
-          .uki = WAY_DELTA,
-          .download = 58 },
-        { .name = "the kernel image only",
-          .uki_from = { "file 1", "file 2" },
-          .uki_size = { 3, 7 },
-          .uki = WAY_DELTA,
-          .download = 1018 },
-        { .name = "the entry that is retired", .uki_from = { "file 1" }, .uki_size = { 3 }, .download = 1111 },
-        { .name = "a kernel image as large", .uki_from = { "file 2" }, .uki_size = { 100 }, .download = 1111 },
-};
-
-static void add_deltas(Offer *o, ArtifactKind artifact, const char *const from[static 3], const uint64_t *sizes) {
-        ReleaseDescription *d = o->description;
-
-        for (size_t i = 0; i < 3 && from[i]; i++) {
-                o->delta_download[d->n_deltas] = sizes[i];
-                d->deltas = xrealloc(d->deltas, d->n_deltas + 1, sizeof(ArtifactDelta));
-                d->deltas[d->n_deltas++] = (ArtifactDelta){ .artifact = artifact, .from_id = content_hash(from[i]) };
-        }
-}
-
-static void the_way_is_what_costs_least(void **state) {
-        static const Situation s = { .name = "one", .entries = { { .version = "1" } } };
-
-        for (size_t i = 0; i < ELEMENTSOF(way_cases); i++) {
-                const WayCase *c = &way_cases[i];
-                _cleanup_(machine_freep) Machine *m = make_machine(&s);
-                _cleanup_(state_freep) UpdaterState *u = make_state(&s);
-                _cleanup_(description_freep) ReleaseDescription *d = make_description(&new_3);
-                Offer o = { .description = d };
-                _cleanup_(plan_freep) Plan *p = NULL;
-
-                o.download[ARTIFACT_USR] = 1000;
-                o.download[ARTIFACT_USR_INDEX] = 10;
-                o.download[ARTIFACT_UKI] = 100;
-                o.download[ARTIFACT_VERITY_SIG] = 1;
-                o.download[ARTIFACT_USR_MAP] = c->map ? 20 : 0;
-                d->artifacts[ARTIFACT_USR_MAP].present = c->map;
-                add_deltas(&o, ARTIFACT_USR, c->usr_from, c->usr_size);
-                add_deltas(&o, ARTIFACT_UKI, c->uki_from, c->uki_size);
-                p = plan_make(m, &o, 1, u, &(PlanRequest){}, "0.1.0", NOW);
-                /* As long as nobody has looked at the files, none is known to fit. */
-                assert_int_equal(p->uki_way, WAY_FULL);
-                for (size_t k = 0; k < m->n_entries; k++) {
-                        _cleanup_free_ char *content = xasprintf("file %s", m->entries[k].version);
-
-                        m->entries[k].has_sha256 = true;
-                        m->entries[k].sha256 = content_hash(content);
-                }
-                plan_choose_ways(p, m);
-                if (p->usr_way != c->usr || p->uki_way != c->uki || p->download != c->download ||
-                    p->at_most != c->at_most)
-                        fail_msg("%s: %s, %s, %" PRIu64, c->name, way_name(p->usr_way), way_name(p->uki_way),
-                                 p->download);
-                if (p->usr_way == WAY_DELTA)
-                        assert_int_equal(p->usr_from, 0);
-        }
-}
-
 /* The running slot is known by content, not by its place: without one there is nothing to go by. */
 static void unknown_running_slot_is_refused(void **state) {
         static const Situation s = { .name = "one" };
@@ -827,7 +726,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(every_situation_has_its_plan), cmocka_unit_test(turn_in_the_rollout_is_named),
                 cmocka_unit_test(sizes_are_added_up),           cmocka_unit_test(unknown_running_slot_is_refused),
-                cmocka_unit_test(every_step_has_a_name),        cmocka_unit_test(the_way_is_what_costs_least),
+                cmocka_unit_test(every_step_has_a_name),
         };
 
         return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
