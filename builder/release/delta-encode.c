@@ -37,6 +37,7 @@ DeltaEncoder *delta_encoder_free(DeltaEncoder *e) {
         free(e->packed);
         free(e->output);
         free(e->clusters);
+        free(e->delta.clusters);
         free(e);
         return NULL;
 }
@@ -48,6 +49,7 @@ int delta_encoder_new(const DeltaPlan *p, const Delta *d, DeltaEncoder **ret, Er
 
         e->plan = p;
         e->delta = *d;
+        e->delta.clusters = NULL;
         e->lzma = (lzma_stream) LZMA_STREAM_INIT;
         r = delta_decoder_new(&e->delta, &e->decoder, reterr);
         if (r >= 0 && !isempty(d->encoder))
