@@ -237,6 +237,55 @@ static void keys_without_a_say_sign_nothing(void **state) {
         assert_false(io_exists(AT_FDCWD, y.one));
 }
 
+/* A request that lies about what was there before, so that a target seems to be an old one. */
+static void forge_previous(const char *path, const char *target, bool with_signatures) {
+        _cleanup_json_ json_t *o = NULL;
+        json_t *document, *previous;
+        _cleanup_free_ char *text = NULL;
+
+        OK(json_read_file(AT_FDCWD, path, 1 << 20, &o, e));
+        document = json_array_get(json_object_get(o, "documents"), 0);
+        previous = json_object_get(document, "previous");
+        json_object_set(
+                json_object_get(json_object_get(previous, "signed"), "targets"), target,
+                json_object_get(
+                        json_object_get(json_object_get(json_object_get(document, "metadata"), "signed"), "targets"),
+                        target));
+        if (!with_signatures)
+                json_object_set_new(previous, "signatures", json_array());
+        text = json_format(o, false);
+        OK(io_write_file(AT_FDCWD, path, text, strlen(text), 0644, e));
+}
+
+static void what_a_holder_sees_does_not_depend_on_what_others_say_was_there(void **state) {
+        for (unsigned i = 0; i < 4; i++) {
+                Fixture *f = *state;
+                _cleanup_(repo_keys_freep) RepoKeys *none = load_keys(NULL);
+                _cleanup_(ceremony_done) Ceremony y = begin_ceremony(f);
+                _cleanup_free_ char *words = NULL;
+                _cleanup_(change_freep) Change *c = NULL;
+
+                OK(change_begin(y.storage, NOW, &c, e));
+                add_target(c, "stable", "laptop/4/file", CONTENT " 4");
+                OK(change_sign(c, none, e));
+                OK(change_export(c, y.request, NULL, e));
+                if (i == 1 || i == 2)
+                        forge_previous(y.request, "laptop/4/file", i == 1);
+                if (i == 3)
+                        edit_file(y.request, "\"previous\"", "\"previous\": {}, \"other\"");
+                if (i == 3) {
+                        REFUSED(repo_sign_file(y.request, y.keys, y.one, &words, e), REFUSAL_BAD_FORMAT);
+                        continue;
+                }
+                OK(repo_sign_file(y.request, y.keys, y.one, &words, e));
+                assert_non_null(strstr(words, "+ laptop/4/file"));
+                /* The other target is an old one, if that can be known. */
+                assert_int_equal(strstr(words, "1 targets as before") != NULL, i == 0);
+                assert_int_equal(strstr(words, "+ laptop/1/file") != NULL, i > 0);
+                assert_int_equal(strstr(words, "no key that is here has signed the version before") != NULL, i > 0);
+        }
+}
+
 static void files_that_went_before_the_import_are_missed(void **state) {
         Fixture *f = *state;
         _cleanup_(repo_keys_freep) RepoKeys *none = load_keys(NULL);
@@ -371,6 +420,7 @@ int main(void) {
                 cmocka_unit_test(a_spoiled_document_is_refused),
                 cmocka_unit_test(a_ceremony_that_took_too_long_is_refused),
                 cmocka_unit_test(keys_without_a_say_sign_nothing),
+                cmocka_unit_test(what_a_holder_sees_does_not_depend_on_what_others_say_was_there),
                 cmocka_unit_test(files_that_went_before_the_import_are_missed),
                 cmocka_unit_test(damage_is_found),
                 cmocka_unit_test(every_document_is_checked_when_it_is_read),

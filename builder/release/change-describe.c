@@ -161,6 +161,8 @@ static void describe_document(Buffer *b, const RequestDocument *d) {
 
         buffer_printf(b, "%s, version %" JSON_INTEGER_FORMAT ", valid until %s\n", d->role->name,
                       json_integer_value(json_object_get(part, "version")), expires);
+        if (d->before && !d->previous)
+                line(b, ' ', "all of it: no key that is here has signed the version before");
         switch (repository_role_type(d->role->name)) {
         case TUF_ROOT:
                 describe_root(b, part, d->previous);

@@ -45,7 +45,7 @@ static json_t *document_to_json(const Change *c, const ChangeRole *role) {
         o = json_pack("{s:s, s:o, s:{s:O, s:O}}", "role", role->name, "signers", signers, "metadata", "signatures",
                       role->signatures, "signed", role->signed_part);
         if (old)
-                json_object_set(o, "previous", json_object_get(old->document, "signed"));
+                json_object_set(o, "previous", old->document);
         return o;
 }
 
@@ -79,7 +79,7 @@ int change_export(Change *c, const char *path, Progress *progress, Error *reterr
 
 static void request_document_done(RequestDocument *d) {
         change_role_free(d->role);
-        json_decref(d->previous);
+        json_decref(d->before);
         for (size_t i = 0; i < SIGNER_GROUPS_MAX; i++) {
                 for (size_t j = 0; d->keys[i] && j < d->keys[i]->n_items; j++)
                         tuf_key_free(d->keys[i]->items[j]);
@@ -196,7 +196,7 @@ static int read_request_document(const json_t *object, const char *path, Request
         what = xasprintf("%s: %s", path, name);
         d->role = xnew(ChangeRole, 1);
         d->role->name = TAKE_PTR(name);
-        d->previous = json_deep_copy(previous);
+        d->before = json_deep_copy(previous);
         r = read_metadata(metadata, what, d->role, reterr);
         json_array_foreach ((json_t *) signers, i, item)
                 if (r >= 0)
@@ -269,6 +269,37 @@ static int none_wanted(const Request *request, const char *path, const RepoKeys 
         return error_hint(reterr, "Is it the right folder, and does it hold private keys or tokens' URIs?");
 }
 
+/* What is said to have been there before decides what a holder gets to see of a change: what is the same is only
+ * counted. So it counts if one of the holder's own keys has signed it. */
+static bool was_signed_here(const RequestDocument *d, const RepoKeys *keys) {
+        const json_t *signed_part = json_object_get(d->before, "signed"),
+                     *signatures = json_object_get(d->before, "signatures"), *item;
+        const ChangeRole before = { .name = d->role->name,
+                                    .signed_part = (json_t *) signed_part,
+                                    .signatures = (json_t *) signatures };
+        json_int_t version = json_integer_value(json_object_get(d->role->signed_part, "version"));
+        _cleanup_(tuf_metadata_freep) TufMetadata *m = NULL;
+        size_t i;
+
+        if (!json_is_object(signed_part) || !json_is_array(signatures) || change_role_parse(&before, &m, NULL) < 0 ||
+            (json_int_t) m->version != version - 1)
+                return false;
+        json_array_foreach ((json_t *) signatures, i, item) {
+                const char *id = json_string_value(json_object_get(item, "keyid"));
+                char *one[] = { (char *) id, NULL };
+                const TufRole alone = { .key_ids = one, .threshold = 1 };
+
+                for (size_t n = 0; id && n < d->n_groups; n++) {
+                        const TufKey *key = tuf_keys_find(d->groups[n].keys, id);
+
+                        if (key && repo_keys_find_same(keys, key) &&
+                            tuf_count_signatures(m, d->groups[n].keys, &alone) > 0)
+                                return true;
+                }
+        }
+        return false;
+}
+
 int repo_sign_file(const char *request_path, const RepoKeys *keys, const char *response_path, char **ret_description,
                    Error *reterr) {
         _cleanup_(request_freep) Request *request = NULL;
@@ -287,6 +318,8 @@ int repo_sign_file(const char *request_path, const RepoKeys *keys, const char *r
                 json_t *metadata = json_object_get(json_array_get(documents, i), "metadata");
                 size_t n;
 
+                if (was_signed_here(d, keys))
+                        d->previous = json_object_get(d->before, "signed");
                 r = change_role_sign(d->role, d->groups, d->n_groups, keys, names, &n, reterr);
                 if (r < 0)
                         return r;

@@ -13,7 +13,8 @@
 
 typedef struct RequestDocument {
         ChangeRole *role;
-        json_t *previous; /* signed part of the version before; NULL: none. Nobody vouches for it. */
+        json_t *before;         /* the version before, as the request has it; NULL: none. Nobody vouches for it. */
+        const json_t *previous; /* its signed part, once a key of the one who looks was found to have signed it */
         SignerGroup groups[SIGNER_GROUPS_MAX];
         size_t n_groups;
         TufKeys *keys[SIGNER_GROUPS_MAX]; /* owned, what groups borrow */
