@@ -131,6 +131,9 @@ char *show_history(const json_t *history) {
                                       isempty(text_of(e, "ukiWay")) ? "" : ", kernel image ", text_of(e, "ukiWay"));
                 if (!isempty(text_of(e, "message")))
                         buffer_printf(&b, "\n                  %s", text_of(e, "message"));
+                /* The one that failed is before it: journalctl takes ID-1, too. */
+                if (streq(text_of(e, "action"), "boot") && !isempty(text_of(e, "boot")))
+                        buffer_printf(&b, "\n                  judged in boot %s", text_of(e, "boot"));
                 buffer_puts(&b, "\n");
         }
         return buffer_steal(&b);

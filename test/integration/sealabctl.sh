@@ -37,6 +37,7 @@ entries() { (cd "$W/m/esp/EFI/Linux" && find . -mindepth 1 -printf '%P\n' | sort
 OPTIONS=()
 start_daemon() {
         local option arguments=()
+        [ -z "$daemon" ] || { kill "$daemon"; wait "$daemon"; } 2>/dev/null
         OPTIONS=("--root=$W/m/root" "--disk=$W/m/disk" "--boot=$W/m/esp" "--state=$W/m/state"
                 "--anchor=$W/repo/metadata/1.root.json" "--running=$(cat "$W/releases/desk_1/desk_1.usr.roothash")")
         for option in "${OPTIONS[@]}"; do arguments+=(--job-option "$option"); done
@@ -134,7 +135,12 @@ json_has_its_shape_when_a_version_failed() {
         shape check check
         shape status status
         assert_equal "$(document '[b["version"] for b in d["state"]["bad"]]')" '["2"]' "bad versions"
+        mkdir -p "$W/m/root/proc/sys/kernel/random"
+        echo 01234567-89ab-cdef-0123-456789abcdef >"$W/m/root/proc/sys/kernel/random/boot_id"
+        ctl unpin
         shape history history
+        assert_equal "$(document '[d[-1]["boot"], [e["boot"] for e in d if e["action"] == "boot"]]')" \
+                '["0123456789abcdef0123456789abcdef", [null]]' "boots"
         "$SEALAB" repo withdraw "$W/served" desk 2 --reason "it eats files" --keys "$W/keys"
         shape list list
         assert_equal "$(document '[o["withdrawn"] for o in d]')" '["it eats files"]' "offers"

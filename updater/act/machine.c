@@ -512,3 +512,16 @@ json_t *machine_to_json(const Machine *m) {
         json_object_set_new(o, "slots", slots);
         return o;
 }
+
+char *machine_boot_id(const char *root) {
+        _cleanup_free_ char *path = path_join(root, "proc/sys/kernel/random/boot_id"), *text = NULL;
+        char id[33] = {};
+        size_t size, n = 0;
+
+        if (io_read_file(AT_FDCWD, path, 128, &text, &size, NULL) < 0)
+                return NULL;
+        for (const char *p = text; *p && n < sizeof id - 1; p++)
+                if (strchr("0123456789abcdef", *p))
+                        id[n++] = *p;
+        return n == sizeof id - 1 ? xstrdup(id) : NULL;
+}

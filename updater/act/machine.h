@@ -74,3 +74,5 @@ const BootEntry *machine_entry_of_root_hash(const Machine *m, const Sha256 *root
 void machine_read_digests(Machine *m);
 char *machine_entry_path(const Machine *m, const BootEntry *e);
 json_t *machine_to_json(const Machine *m);
+/* As journalctl(1) takes it; owned. NULL: the kernel does not say. */
+char *machine_boot_id(const char *root);

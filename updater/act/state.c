@@ -350,6 +350,7 @@ void history_entry_done(HistoryEntry *e) {
         free(e->to);
         free(e->result);
         free(e->message);
+        free(e->boot);
         free(e->usr_way);
         free(e->uki_way);
         *e = (HistoryEntry){};
@@ -385,11 +386,11 @@ int history_append(const char *folder, const HistoryEntry *e, Error *reterr) {
         while (json_array_size(list) >= STATE_HISTORY_MAX)
                 json_array_remove(list, 0);
         message = e->message ? cut_text(e->message) : NULL;
-        o = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:o, s:I, s:I, s:I, s:s?, s:s?}", "when", (json_int_t) e->when,
-                      "action", e->action, "from", e->from, "to", e->to, "result", e->result, "message",
-                      json_text(message), "durationSeconds", (json_int_t) e->duration_sec, "bytes",
-                      (json_int_t) e->bytes, "plannedBytes", (json_int_t) e->planned_bytes, "usrWay", e->usr_way,
-                      "ukiWay", e->uki_way);
+        o = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:o, s:s?, s:I, s:I, s:I, s:s?, s:s?}", "when",
+                      (json_int_t) e->when, "action", e->action, "from", e->from, "to", e->to, "result", e->result,
+                      "message", json_text(message), "boot", e->boot, "durationSeconds", (json_int_t) e->duration_sec,
+                      "bytes", (json_int_t) e->bytes, "plannedBytes", (json_int_t) e->planned_bytes, "usrWay",
+                      e->usr_way, "ukiWay", e->uki_way);
         json_array_append_new(list, o);
         text = json_format(list, false);
         return io_replace_file(AT_FDCWD, path, text, strlen(text), 0600, reterr);

@@ -66,6 +66,7 @@ typedef struct HistoryEntry {
         char *from, *to; /* versions; may be NULL */
         char *result;    /* "done", "blessed", "fell-back", or a refusal id */
         char *message;   /* may be NULL */
+        char *boot;      /* id of the boot in which it happened: for "boot", the one that judged; may be NULL */
 } HistoryEntry;
 void history_entry_done(HistoryEntry *e);
 int history_append(const char *folder, const HistoryEntry *e, Error *reterr);

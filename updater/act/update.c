@@ -169,6 +169,9 @@ static int poll(const UpdateContext *c, UpdaterState *s, Catalogue **ret, Error 
 
 /* entry: what is to be told; when and how long are added. */
 static int record(const UpdateContext *c, HistoryEntry entry, int64_t began, Error *reterr) {
+        _cleanup_free_ char *boot = machine_boot_id(c->paths.root ?: "/");
+
+        entry.boot = boot;
         entry.when = c->now;
         entry.duration_sec = (uint64_t) MAX(time(NULL) - began, 0);
         if (!c->paths.root)
