@@ -2,6 +2,7 @@
 
 #include "hermetic.h"
 #include "accounts.h"
+#include "documents.h"
 #include "kernel.h"
 #include "overlay.h"
 #include "settings.h"
@@ -17,6 +18,8 @@ int hermetic_base(Tree *t, const Recipe *recipe, char **ret_kernel, Error *reter
                 r = stateless_remove_content(t, recipe, reterr);
         if (r >= 0)
                 r = stateless_flatten_alternatives(t, reterr);
+        if (r >= 0)
+                r = documents_unpack(t, reterr);
         if (r < 0)
                 return r;
         *ret_kernel = TAKE_PTR(kernel);

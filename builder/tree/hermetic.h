@@ -4,10 +4,10 @@
 /* From the tree that packages left to the tree that is sealed: everything the system ships is below /usr, /etc is a
  * factory copy inside it, /var is described by tmpfiles lines, nothing in it belongs to one machine or one build.
  *
- * Two halves. The base depends on packages and on what the recipe leaves out: kernel, removals, alternatives. It is the
- * same from build to build and kept in the store. The finish depends on everything else: overlay, settings, accounts
- * and presets (by the locked tools), numbers of users and groups, state. Each step is a file of this folder and can be
- * read on its own. */
+ * Two halves. The base depends on packages and on what the recipe leaves out: kernel, removals, alternatives, and
+ * documents. It is the same from build to build and kept in the store. The finish depends on everything else: overlay,
+ * settings, accounts and presets (by the locked tools), numbers of users and groups, state. Each step is a file of this
+ * folder and can be read on its own. */
 
 #include "ids.h"
 #include "lock.h"
@@ -19,7 +19,7 @@
 #include "tree.h"
 
 /* Rises when the same input would come out as another tree. */
-#define HERMETIC_METHOD_VERSION 2
+#define HERMETIC_METHOD_VERSION 3
 
 /* Works on the tree in place. *ret_kernel is the kernel's release ("6.12.107+deb13-amd64"), NULL if there is no kernel.
  * On failure the tree is in between and must be thrown away; the same holds for the finish. */

@@ -10,6 +10,7 @@ and exits with 1 if there is any.
 """
 
 import fnmatch
+import gzip
 import hashlib
 import io
 import json
@@ -127,6 +128,7 @@ class Shipped:
         self.target = member.linkname if member.issym() else None
         self.link = merge(member.linkname) if member.islnk() else None
         self.cut = False
+        self.unpacked = None  # the digest of what was packed with gzip
         self.xattrs = {k[len("SCHILY.xattr."):]: v for k, v in member.pax_headers.items() if k.startswith("SCHILY.xattr.")}
 
 
@@ -141,6 +143,37 @@ def module_content(name, data):
 
 def plain_module(path):
     return re.sub(r"\.ko\.(xz|zst|gz)$", ".ko", path)
+
+
+def is_packed_document(path):
+    return re.match(r"share/(doc|man|info)/.*[^/]\.gz$", path) and not path.endswith(".tar.gz")
+
+
+def unpack_documents(shipped):
+    """The builder unpacks them and follows with the links that lead there."""
+    moved = set()
+
+    def move(path):
+        moved.add(path)
+        shipped[path[:-3]] = shipped.pop(path)
+
+    for path in [p for p, s in shipped.items() if s.unpacked and p[:-3] not in shipped]:
+        shipped[path].digest = shipped[path].unpacked
+        move(path)
+    more = True
+    while more:
+        more = False
+        for path in [p for p, s in shipped.items() if s.kind == "l"]:
+            s = shipped[path]
+            end = merge(s.target) if s.target.startswith("/") else os.path.normpath(os.path.join(os.path.dirname(path), s.target))
+            if s.target.endswith(".gz") and end in moved:
+                s.target = s.target[:-3]
+                if path.endswith(".gz"):
+                    move(path)
+                more = True
+    for s in shipped.values():
+        if s.link in moved:
+            s.link = s.link[:-3]
 
 
 def read_package(path, name, shipped, conffiles, diverted):
@@ -169,19 +202,23 @@ def read_package(path, name, shipped, conffiles, diverted):
                         member.mode = 0o644 if member.mode == 0o600 else member.mode
                         shipped[f"lib/modules/{release}/vmlinuz"] = Shipped(name, member, digest)
                     continue
-                digest = None
+                digest = unpacked = None
                 if member.isfile():
                     data = tar.extractfile(member).read()
+                    if is_packed_document(here) and data.startswith(b"\x1f\x8b"):
+                        unpacked = hashlib.sha256(gzip.decompress(data)).hexdigest()
                     if re.search(r"\.ko\.(xz|zst|gz)$", here):
                         data, here = module_content(here, data), plain_module(here)
                     digest = hashlib.sha256(data).hexdigest()
                 elif member.islnk():
                     target = merge(member.linkname)
                     digest = shipped[target].digest if target in shipped else None
+                    unpacked = shipped[target].unpacked if target in shipped else None
                 there = shipped.get(here)
                 if there and there.kind == "d" and member.isdir():
                     continue  # folders are shared; the first one's attributes are dpkg's
                 shipped[here] = Shipped(name, member, digest)
+                shipped[here].unpacked = unpacked
         if pipe.wait() != 0:
             sys.exit(f"dpkg-deb cannot read {path}")
 
@@ -365,6 +402,7 @@ def read_packages(lock, store):
             here = path if by == s.package else to
             if not (here in shipped and shipped[here].kind == s.kind == "d"):
                 shipped[here] = s
+    unpack_documents(shipped)
     return shipped, conffiles
 
 
