@@ -272,7 +272,7 @@ time.sleep(600)' >"$SCRATCH/port" &
 }
 # at_work: the update that wrote $SCRATCH/output has begun.
 at_work() {
-        for _ in $(seq 300); do grep -q poll "$SCRATCH/output" && return; sleep 0.1; done
+        for _ in $(seq 300); do grep -qs poll "$SCRATCH/output" && return; sleep 0.1; done
         fail "no update: $(cat "$SCRATCH/output")"
 }
 job_is_gone() {
@@ -286,6 +286,7 @@ ctrl_c_stops_it_and_the_next_one_goes_on() {
         offline_machine
         for option in "${OPTIONS[@]}" "--repository=$SILENT"; do arguments+=("--job-option=$option"); done
         # Not "ctl": the signal is for the program, not for a shell.
+        rm -f "$SCRATCH/output"
         "$BUILD/sealabctl" update --from "$STICK" "${arguments[@]}" >"$SCRATCH/output" 2>&1 &
         pid=$!
         at_work
@@ -304,6 +305,8 @@ run ctrl_c_stops_it_and_the_next_one_goes_on
 begin_update() {
         fresh
         printf '[Repository]\nUrl=%s\n' "$SILENT" >"$W/m/root/etc/sealab/updater.conf"
+        # The one before must not be taken for this one's.
+        rm -f "$SCRATCH/output"
         "$BUILD/sealabctl" --user update >"$SCRATCH/output" 2>&1 &
         pid=$!
         at_work
