@@ -36,7 +36,7 @@ static unsigned noise(unsigned seed, size_t i) {
 
 /* Large ones are to be packed in a bearable time. */
 static unsigned byte_at(unsigned content, size_t i) {
-        return image_size > SMALL_SIZE ? noise(content, i / 64) : noise(seed_at(content, i), i);
+        return image_size > SMALL_SIZE ? noise(content, i / 4096) : noise(seed_at(content, i), i);
 }
 
 #include "publish-fixture.h"

@@ -14,6 +14,7 @@
 
 import collections, concurrent.futures, os, re, shutil, subprocess, sys, threading
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(__file__))
 from fault_machine import SCENARIOS, Machine, World, Wrong, check, expect, prepared
 

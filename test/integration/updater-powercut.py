@@ -15,6 +15,7 @@
 
 import collections, concurrent.futures, itertools, os, random, re, shutil, subprocess, sys, threading
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(__file__))
 from fault_machine import EFIVARS, SCENARIOS, Machine, World, Wrong, check, expect, prepared
 
