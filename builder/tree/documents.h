@@ -2,8 +2,8 @@
 #pragma once
 
 /* Manual pages, info pages and other documents, which Debian packs with gzip. A packed file is another one from its
- * first changed byte on, so that every update brings it anew: of a year of Debian 12 that is 3.3 MB of 13, where the
- * same files unpacked take 0.2. In the image and in downloads everything is compressed again. */
+ * first changed byte on, so that every update brings it anew: from a Debian 12 to its updates and a new kernel, 3.3 MB
+ * of 13 MB of patches, where the same files unpacked take 0.2. The download compresses them again. */
 
 #include "tree.h"
 
