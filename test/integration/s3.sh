@@ -155,6 +155,20 @@ large_files_are_read_in_pieces() {
         refused 100 "$TOOL" $PLACE stream targets/none 5
 }
 
+deltas_are_made_from_what_the_bucket_holds() {
+        local place=s3://bucket/deltas v
+        for v in 1a 2A; do "$BUILD/updater-tool" release "$S/releases" "${v%?}" "${v#?}"; done
+        "$SEALAB" repo keys generate "$S/keys"
+        "$SEALAB" repo init $place --keys "$S/keys"
+        "$SEALAB" publish "$S/releases/desk_1" $place --keys "$S/keys" --allow-development
+        rm -r "$S/releases/desk_1"
+        : >"$S/log"
+        "$SEALAB" publish "$S/releases/desk_2" $place --keys "$S/keys" --allow-development --json >"$S/said"
+        assert_equal "$(json "$S/said" '[(f["version"], f["offered"]) for f in d["downloads"]["from"]]')" '[["1", ["uki"]]]' "deltas"
+        grep -q 'GET .*desk_1.usr.erofs.zst' "$S/log" || fail "the old image was not read: $(cat "$S/log")"
+        "$SEALAB" repo verify $place
+}
+
 a_killed_upload_goes_on_where_it_was() {
         local pid first second
         random_file "$S/killed" 40
@@ -375,6 +389,7 @@ run long_lists_come_in_pages
 run signatures_hold_for_every_character
 run large_files_go_in_parts_and_are_not_sent_twice
 run large_files_are_read_in_pieces
+run deltas_are_made_from_what_the_bucket_holds
 run a_killed_upload_goes_on_where_it_was
 run a_remembered_upload_of_other_content_begins_anew
 run a_server_that_fails_now_and_then_is_asked_again
