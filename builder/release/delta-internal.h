@@ -100,6 +100,7 @@ typedef struct DeltaStep {
 typedef struct DeltaPlan {
         const DeltaImage *old, *new; /* borrowed */
         uint32_t unit;
+        uint64_t cluster_size; /* the largest that may be made and unpacked; 0: none at all */
         DeltaAtom *atoms;
         size_t n_atoms, n_atoms_allocated;
         DeltaStep *steps;
@@ -112,7 +113,7 @@ typedef struct DeltaPlan {
 
 DeltaPlan *delta_plan_free(DeltaPlan *p);
 DEFINE_CLEANUP(DeltaPlan *, delta_plan_free)
-DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, bool usr);
+DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, const DeltaOptions *opt);
 
 /* --- operations (delta-encode.c) ------------------------------------------------------------------------------- */
 

@@ -38,6 +38,13 @@ const char *delta_area_name(DeltaArea a) {
 
 /* ---- the operations ------------------------------------------------------------------------------------------- */
 
+static bool has_clusters(const DeltaPlan *p) {
+        for (size_t i = 0; i < p->n_steps; i++)
+                if (p->steps[i].kind == DELTA_RECOMPRESS)
+                        return true;
+        return false;
+}
+
 static Delta *new_delta(const DeltaPlan *p, const DeltaInput *old, const DeltaInput *new, const DeltaOptions *opt) {
         Delta *d = xnew(Delta, 1);
 
@@ -52,7 +59,7 @@ static Delta *new_delta(const DeltaPlan *p, const DeltaInput *old, const DeltaIn
                       .n_ranges = p->n_ranges };
         if (p->n_ranges > 0)
                 memcpy(d->ranges, p->ranges, p->n_ranges * sizeof(*d->ranges));
-        if (opt->level > 0) {
+        if (has_clusters(p)) {
                 snprintf(d->encoder, sizeof(d->encoder), "%s", RECOMPRESS_ENCODER);
                 d->level = opt->level;
                 d->cluster_size = (uint32_t) opt->cluster_size;
@@ -243,7 +250,7 @@ int delta_make(const DeltaInput *old, const DeltaInput *new, const DeltaOptions 
                 return r;
         m.old = from;
         m.new = to;
-        m.plan = delta_plan_make(from, to, opt->usr);
+        m.plan = delta_plan_make(from, to, opt);
         r = make(&m, old, new, fd, reterr);
         if (r < 0)
                 return r;

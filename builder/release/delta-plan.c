@@ -9,8 +9,8 @@
 
 /* Between new atoms, at most so much that is there already goes along. */
 #define GAP_MAX ((uint64_t) 64 << 10)
-/* Old versions up to this size are looked at as a whole; of larger ones so much around the place in question. Metadata
- * moves little, and is cut in many by what lies between. */
+/* Old versions up to this size are looked at as a whole; of larger ones at most so much around the place in question,
+ * and less for little. Metadata moves little, and is cut in many by what lies between. */
 #define WHOLE_MAX ((uint64_t) 1 << 20)
 #define MARGIN ((uint64_t) 1 << 20)
 #define METADATA_MARGIN ((uint64_t) 64 << 10)
@@ -72,7 +72,7 @@ static void add_atom(DeltaPlan *p, const DeltaExtent *x, uint64_t skip, uint64_t
                 .size = x->packed ? x->size : MIN(stored, x->size - skip),
                 .source = source,
                 .file = x->file,
-                .packed = x->packed,
+                .packed = x->packed && p->cluster_size > 0,
         };
 }
 
@@ -164,12 +164,12 @@ static void make_atoms(Planner *w) {
 /* ---- what a group looks at ------------------------------------------------------------------------------------ */
 
 /* The blocks of a plain extent, or the whole cluster, that hold content from begin to end. */
-static bool cut_extent(const DeltaExtent *x, uint64_t begin, uint64_t end, DeltaExtent *ret) {
+static bool cut_extent(const DeltaPlan *p, const DeltaExtent *x, uint64_t begin, uint64_t end, DeltaExtent *ret) {
         uint64_t skip, stop;
 
         *ret = *x;
         if (x->packed)
-                return x->size <= DELTA_PIECE_MAX;
+                return x->size <= DELTA_PIECE_MAX && x->stored <= p->cluster_size;
         skip = MAX(begin, x->offset) - x->offset;
         skip -= skip % DELTA_BLOCK_SIZE;
         stop = MIN(end, x->offset + x->size) - x->offset;
@@ -180,17 +180,17 @@ static bool cut_extent(const DeltaExtent *x, uint64_t begin, uint64_t end, Delta
         return true;
 }
 
-#define FOREACH_CUT(x, m, part)                                                                                        \
-        for (uint32_t _i = delta_image_find(m, (part)->file, (part)->begin),                                           \
-                      _n = (m)->files[(part)->file].first + (m)->files[(part)->file].n_extents;                        \
-             _i < _n && (m)->extents[_i].offset < (part)->end; _i++)                                                   \
-                if (cut_extent(&(m)->extents[_i], (part)->begin, (part)->end, x))
+#define FOREACH_CUT(x, p, part)                                                                                        \
+        for (uint32_t _i = delta_image_find((p)->old, (part)->file, (part)->begin),                                    \
+                      _n = (p)->old->files[(part)->file].first + (p)->old->files[(part)->file].n_extents;              \
+             _i < _n && (p)->old->extents[_i].offset < (part)->end; _i++)                                              \
+                if (cut_extent(p, &(p)->old->extents[_i], (part)->begin, (part)->end, x))
 
-static void measure_part(const DeltaImage *old, Part *p) {
+static void measure_part(const DeltaPlan *plan, Part *p) {
         DeltaExtent x;
 
         p->stored = p->content = 0;
-        FOREACH_CUT(&x, old, p) {
+        FOREACH_CUT(&x, plan, p) {
                 p->stored += x.stored;
                 p->content += MAX(x.size, x.packed ? 0 : x.stored);
                 p->packed |= x.packed;
@@ -220,7 +220,8 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
         if (pair == DELTA_NONE)
                 return;
         was = &old->files[pair];
-        margin = a->size / 2 + (f->area == DELTA_AREA_METADATA ? METADATA_MARGIN : MARGIN);
+        margin = a->size / 2 +
+                 (f->area == DELTA_AREA_METADATA ? METADATA_MARGIN : MIN(MARGIN, MARGIN / 4 + a->size * 16));
         begin = in_proportion(a->offset + a->size / 2, f, was);
         end = begin + margin;
         begin -= MIN(begin, margin);
@@ -233,7 +234,7 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
         g->old_content -= p->content;
         p->begin = MIN(p->begin, begin);
         p->end = MIN(MAX(p->end, end), was->size);
-        measure_part(old, p);
+        measure_part(w->plan, p);
         g->old_stored += p->stored;
         g->old_content += p->content;
         g->packed |= p->packed;
@@ -327,7 +328,7 @@ static void finish_group(Planner *w, uint32_t first, uint32_t n) {
         DeltaExtent x;
 
         for (size_t i = 0; i < w->group.n_parts; i++)
-                FOREACH_CUT(&x, p->old, &w->group.parts[i]) {
+                FOREACH_CUT(&x, p, &w->group.parts[i]) {
                         add_range(p, &s, x.physical, x.stored);
                         add_cluster(p, &s, &x);
                 }
@@ -387,12 +388,17 @@ static size_t make_group(Planner *w, size_t first) {
         return last + 1;
 }
 
-DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, bool usr) {
+DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, const DeltaOptions *opt) {
         DeltaPlan *p = xnew(DeltaPlan, 1);
         _cleanup_(planner_done) Planner w = { .plan = p };
 
-        *p = (DeltaPlan){ .old = old, .new = new, .unit = usr ? DELTA_BLOCK_SIZE : 1 };
-        if (usr)
+        *p = (DeltaPlan){
+                .old = old,
+                .new = new,
+                .unit = opt->usr ? DELTA_BLOCK_SIZE : 1,
+                .cluster_size = opt->level > 0 ? opt->cluster_size : 0,
+        };
+        if (opt->usr)
                 w.copies = delta_find_copies(old, new);
         else
                 delta_find_runs(old, new, &w.runs);
