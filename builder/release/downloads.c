@@ -18,8 +18,6 @@ uint64_t download_total(const DownloadBytes *b) {
 DownloadBytes download_cheapest(const Downloads *d, const DownloadFrom *from) {
         DownloadBytes b = from->reuse;
 
-        if (d->full.usr + d->full.metadata < b.usr + b.metadata)
-                b = d->full;
         if (from->usr_offered)
                 b = (DownloadBytes){ .usr = from->usr_delta, .metadata = d->signature };
         b.uki = from->uki_offered ? from->uki_delta : d->full.uki;

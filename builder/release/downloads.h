@@ -32,7 +32,7 @@ void downloads_done(Downloads *d);
 #define _cleanup_downloads_ _cleanup_(downloads_done)
 
 uint64_t download_total(const DownloadBytes *b);
-/* What a device fetches that takes the cheapest way for each part. */
+/* What a device fetches: a delta where one is offered, else what it does not find in its slots. */
 DownloadBytes download_cheapest(const Downloads *d, const DownloadFrom *from);
 /* NULL: that version was not looked at. */
 const DownloadFrom *downloads_find(const Downloads *d, const char *version);

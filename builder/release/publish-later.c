@@ -107,8 +107,8 @@ static int take_over(const Repository *r, const char *from, json_t *signed_part,
         return 0;
 }
 
-static bool has_any(const ReleaseDescription *d, const char *from) {
-        return description_find_delta(d, from, ARTIFACT_USR) || description_find_delta(d, from, ARTIFACT_UKI);
+static bool has_both(const ReleaseDescription *d, const char *from) {
+        return description_find_delta(d, from, ARTIFACT_USR) && description_find_delta(d, from, ARTIFACT_UKI);
 }
 
 static void olders_remove(Olders *o, size_t i) {
@@ -207,7 +207,7 @@ int publish_deltas(Change *c, const char *product, const char *version, const Pu
         before = d->n_deltas;
         for (size_t i = olders.n_items; r >= 0 && i-- > 0;) {
                 r = take_over(repository, olders.items[i].version, additions, d, reterr);
-                if (has_any(d, olders.items[i].version))
+                if (has_both(d, olders.items[i].version))
                         olders_remove(&olders, i);
         }
         if (r >= 0 && olders.n_items > 0)

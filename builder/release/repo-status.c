@@ -92,6 +92,16 @@ static void add_expiry(const Repository *r, json_t *roles, int64_t now) {
         }
 }
 
+/* The older versions, each once. */
+static json_t *deltas_from(const ReleaseDescription *d) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < d->n_deltas; i++)
+                if (i == 0 || !streq(d->deltas[i].from, d->deltas[i - 1].from))
+                        json_array_append_new(list, json_string(d->deltas[i].from));
+        return list;
+}
+
 static json_t *release_object(const ReleaseDescription *d, int64_t now) {
         _cleanup_free_ char *rollout = rollout_format(&d->rollout);
         json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:b}", "product", d->product, "version", d->version,
@@ -99,6 +109,8 @@ static json_t *release_object(const ReleaseDescription *d, int64_t now) {
                               "sharePercent", (double) rollout_share(&d->rollout, now) / 100, "critical",
                               (int) d->critical);
 
+        if (d->n_deltas > 0)
+                json_object_set_new(o, "deltasFrom", deltas_from(d));
         if (d->withdrawn)
                 json_object_set_new(o, "withdrawn", json_string(d->withdrawn));
         if (d->notes)
@@ -245,6 +257,8 @@ char *repo_status_format_keys(const json_t *roles) {
 
 static void format_release(Buffer *b, const json_t *o) {
         const char *withdrawn = text_of(o, "withdrawn");
+        const json_t *deltas = json_object_get(o, "deltasFrom"), *from;
+        size_t i;
 
         buffer_printf(b, "    %s %s  epoch %" JSON_INTEGER_FORMAT, text_of(o, "product"), text_of(o, "version"),
                       number_of(o, "epoch"));
@@ -253,7 +267,10 @@ static void format_release(Buffer *b, const json_t *o) {
         else
                 buffer_printf(b, "  %s (%.1f%% of machines now)", text_of(o, "rollout"),
                               json_real_value(json_object_get(o, "sharePercent")));
-        buffer_printf(b, "%s\n", json_is_true(json_object_get(o, "critical")) ? "  critical" : "");
+        buffer_puts(b, json_is_true(json_object_get(o, "critical")) ? "  critical" : "");
+        json_array_foreach ((json_t *) deltas, i, from)
+                buffer_printf(b, "%s%s", i > 0 ? ", " : "  deltas from ", json_string_value(from));
+        buffer_puts(b, "\n");
 }
 
 char *repo_status_format(const json_t *status) {
