@@ -2,9 +2,11 @@
 
 /* For test/integration/delta.sh:
  *
- *     delta-tool release FOLDER VERSION SEED          as updater-tool, of 12 MiB: every eighth row of 16 KiB has the
- * seed's own content delta-tool publish REPOSITORY KEYS OLD NEW [bad]    adds deltas from one release folder to
- * another, which was published, to channel stable. bad: the image's makes another one */
+ *     delta-tool release FOLDER VERSION SEED
+ *             as updater-tool, of 12 MiB: every eighth row of 16 KiB has the seed's own content
+ *     delta-tool publish REPOSITORY KEYS OLD NEW [bad|large]
+ *             adds deltas from one release folder to another, which was published, to channel stable. bad: the image's
+ *             makes another one; large: it needs as much memory as it may */
 
 #define PUBLISH_USR_SIZE ((size_t) 12 << 20 | 8192)
 #define PUBLISH_BYTE(content, i) noise(seed_at((unsigned) (content), (i)), (i))
@@ -63,7 +65,8 @@ static void add_target(json_t *signed_part, const char *target, const Buffer *fi
         change_add_file(c, target, &digest, TAKE_FD(fd), file->size);
 }
 
-static void add_delta(const Sides *s, ArtifactKind artifact, ReleaseDescription *d, json_t *signed_part, Change *c) {
+static void add_delta(const Sides *s, ArtifactKind artifact, SimpleKind kind, ReleaseDescription *d,
+                      json_t *signed_part, Change *c) {
         _cleanup_free_ char *file = xasprintf("%s.%s.delta", s->old->version, artifact_kind_name(artifact)),
                             *target = description_target_path(s->new->image_id, s->new->version, file);
         ArtifactDelta delta = {
@@ -71,14 +74,14 @@ static void add_delta(const Sides *s, ArtifactKind artifact, ReleaseDescription 
         };
         _cleanup_buffer_ Buffer bytes = {};
 
-        delta.head_size =
-                simple_delta(&s->from, &s->to, artifact == ARTIFACT_USR ? 4096 : 1, &s->from_id, &s->to_id, &bytes);
+        delta.head_size = simple_delta(&s->from, &s->to, artifact == ARTIFACT_USR ? 4096 : 1, &s->from_id, &s->to_id,
+                                       kind, &bytes);
         sha256_buffer(bytes.data, delta.head_size, &delta.head_sha256);
         description_add_delta(d, &delta);
         add_target(signed_part, target, &bytes, c);
 }
 
-static void add_deltas(Sides *s, bool bad, Change *c) {
+static void add_deltas(Sides *s, bool bad, SimpleKind kind, Change *c) {
         json_t *signed_part = change_edit(c, "stable"), *target;
         _cleanup_free_ char *path = description_target_path(s->new->image_id, s->new->version, DESCRIPTION_TARGET_FILE);
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
@@ -92,18 +95,18 @@ static void add_deltas(Sides *s, bool bad, Change *c) {
         s->to_id = s->new->root_hash;
         if (bad)
                 s->to.data[3 * 16384 + 5] ^= 1;
-        add_delta(s, ARTIFACT_USR, d, signed_part, c);
+        add_delta(s, ARTIFACT_USR, kind, d, signed_part, c);
         sides_done(s);
         s->from = s->to = (Buffer){};
         load(s->old, RELEASE_UKI, &s->from);
         load(s->new, RELEASE_UKI, &s->to);
         sha256_buffer(s->from.data, s->from.size, &s->from_id);
         sha256_buffer(s->to.data, s->to.size, &s->to_id);
-        add_delta(s, ARTIFACT_UKI, d, signed_part, c);
+        add_delta(s, ARTIFACT_UKI, SIMPLE_SMALL, d, signed_part, c);
         json_object_set_new(target, "custom", description_to_json(d));
 }
 
-static void publish(const char *place, const char *keys_folder, const char *old, const char *new, bool bad) {
+static void publish(const char *place, const char *keys_folder, const char *old, const char *new, const char *how) {
         _cleanup_(release_freep) Release *a = NULL, *b = NULL;
         _cleanup_(storage_freep) Storage *storage = NULL;
         _cleanup_(repo_keys_freep) RepoKeys *keys = NULL;
@@ -118,7 +121,7 @@ static void publish(const char *place, const char *keys_folder, const char *old,
         publish_ok(change_begin(storage, time(NULL), &c, &e), &e);
         s.old = a;
         s.new = b;
-        add_deltas(&s, bad, c);
+        add_deltas(&s, streq_ptr(how, "bad"), streq_ptr(how, "large") ? SIMPLE_LARGE : SIMPLE_SMALL, c);
         publish_ok(change_sign(c, keys, &e), &e);
         publish_ok(change_commit(c, NULL, &e), &e);
 }
@@ -131,9 +134,9 @@ int main(int argc, char **argv) {
                 return 0;
         }
         if ((argc == 6 || argc == 7) && streq(argv[1], "publish")) {
-                publish(argv[2], argv[3], argv[4], argv[5], argc == 7);
+                publish(argv[2], argv[3], argv[4], argv[5], argv[6]);
                 return 0;
         }
-        fprintf(stderr, "delta-tool release FOLDER VERSION SEED | publish REPOSITORY KEYS OLD NEW [bad]\n");
+        fprintf(stderr, "delta-tool release FOLDER VERSION SEED | publish REPOSITORY KEYS OLD NEW [bad|large]\n");
         return 2;
 }

@@ -8,6 +8,10 @@
 
 #define SIMPLE_PIECE ((size_t) 32 << 10)
 
+/* LARGE begins with what a device needs most memory for: pieces and what came before them are as large as they may be.
+ */
+typedef enum SimpleKind { SIMPLE_SMALL, SIMPLE_LARGE } SimpleKind;
+
 /* Where the rows of equal and of different units end. */
 static inline size_t simple_row(const Buffer *old, const Buffer *new, size_t at, size_t step, bool *ret_equal) {
         size_t end = at;
@@ -24,9 +28,16 @@ static inline size_t simple_row(const Buffer *old, const Buffer *new, size_t at,
         return end;
 }
 
+/* Of the old one, around what stands at the same place. */
+static inline DeltaRange simple_window(const Buffer *old, size_t at, size_t size, SimpleKind kind) {
+        size_t wanted = kind == SIMPLE_LARGE ? MIN(DELTA_WINDOW_MAX, old->size) : size;
+
+        return (DeltaRange){ .offset = MIN(at, old->size - wanted), .size = wanted };
+}
+
 /* The head, then the payload. Both buffers have the same size, with unit 4096 a multiple of it. */
 static inline size_t simple_delta(const Buffer *old, const Buffer *new, uint32_t unit, const Sha256 *old_id,
-                                  const Sha256 *new_id, Buffer *ret) {
+                                  const Sha256 *new_id, SimpleKind kind, Buffer *ret) {
         size_t step = MAX(unit, 64U), n = new->size / step + 1;
         _cleanup_(delta_freep) Delta *d = xnew(Delta, 1);
         _cleanup_buffer_ Buffer head = {}, payload = {};
@@ -42,9 +53,14 @@ static inline size_t simple_delta(const Buffer *old, const Buffer *new, uint32_t
         for (size_t at = 0, end; at < new->size; at = end) {
                 DeltaOp *op = &d->ops[d->n_ops++];
                 size_t before = payload.size;
+                DeltaRange window;
                 bool equal;
 
                 end = simple_row(old, new, at, step, &equal);
+                if (kind == SIMPLE_LARGE && at < 2 * DELTA_PIECE_MAX) {
+                        end = MIN(at + DELTA_PIECE_MAX, new->size);
+                        equal = false;
+                }
                 op->size = end - at;
                 if (equal) {
                         op->kind = DELTA_COPY;
@@ -56,8 +72,10 @@ static inline size_t simple_delta(const Buffer *old, const Buffer *new, uint32_t
                 op->properties = 3;
                 op->first_range = (uint32_t) d->n_ranges;
                 op->n_ranges = 1;
-                d->ranges[d->n_ranges++] = (DeltaRange){ .offset = at, .size = op->size };
-                fixture_payload(old->data + at, (size_t) op->size, new->data + at, (size_t) op->size, 3, &payload);
+                window = simple_window(old, at, end - at, end - at == DELTA_PIECE_MAX ? SIMPLE_LARGE : SIMPLE_SMALL);
+                d->ranges[d->n_ranges++] = window;
+                fixture_payload(old->data + window.offset, (size_t) window.size, new->data + at, (size_t) op->size, 3,
+                                &payload);
                 op->payload_size = (uint32_t) (payload.size - before);
                 delta_digest(new->data + at, (size_t) op->size, op->digest);
         }

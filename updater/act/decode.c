@@ -100,6 +100,7 @@ int decode_new(const Delta *d, Decode **ret, Error *reterr) {
         if (shared == MAP_FAILED)
                 return error_errno(reterr, errno, "cannot share memory with a worker");
         c->shared = shared;
+        (void) madvise(shared, c->shared_size, MADV_DONTFORK);
         c->output = xmalloc(MAX(c->output_size, 1U));
         *ret = TAKE_PTR(c);
         return 0;
@@ -143,8 +144,18 @@ static int ask(Decode *c, const DeltaOp *op, char *ret_type, Buffer *ret, Error 
         return r > 0 ? error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker ended early") : r;
 }
 
-static int run_in_worker(Decode *c, const DeltaOp *op, Error *reterr) {
+/* Of all workers, only this one gets the shared memory. */
+static int start_worker(Decode *c, Error *reterr) {
         const WorkerOptions options = { .memory_max = MEMORY_MAX };
+        int r;
+
+        (void) madvise(c->shared, c->shared_size, MADV_DOFORK);
+        r = worker_start(&options, decode_body, c, &c->worker, reterr);
+        (void) madvise(c->shared, c->shared_size, MADV_DONTFORK);
+        return r;
+}
+
+static int run_in_worker(Decode *c, const DeltaOp *op, Error *reterr) {
         _cleanup_buffer_ Buffer message = {};
         char type = 0;
         int r = 0;
@@ -152,7 +163,7 @@ static int run_in_worker(Decode *c, const DeltaOp *op, Error *reterr) {
         if (!c->worker && c->deaths >= DEATHS_MAX)
                 return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "workers die of this delta");
         if (!c->worker)
-                r = worker_start(&options, decode_body, c, &c->worker, reterr);
+                r = start_worker(c, reterr);
         if (r < 0)
                 return r;
         r = ask(c, op, &type, &message, reterr);
