@@ -83,6 +83,22 @@ a_promoted_release_is_found_as_well() {
         client all "$PREFIX/release.json" || fail "$(cat "$SCRATCH/client.log")"
 }
 
+deltas_are_targets_like_all_others() {
+        local part target
+        published
+        variant next
+        mkdir -p "$RECIPE/files/usr/share/next"
+        echo "what is new" >"$RECIPE/files/usr/share/next/file"
+        build -o "$SCRATCH/next" --version "$VERSION.1" >"$SCRATCH/output" 2>&1 || fail "build: $(tail -n 3 "$SCRATCH/output")"
+        "$SEALAB" publish "$SCRATCH/next/minimal_$VERSION.1" "$SCRATCH/repo" --keys "$SCRATCH/keys" --channel beta --allow-development \
+                --from "$RELEASE" --quiet >"$SCRATCH/output" 2>&1 || fail "publish: $(tail -n 3 "$SCRATCH/output")"
+        for part in usr uki; do
+                target=minimal/$VERSION.1/$VERSION.$part.delta
+                client all "$target" || fail "$(cat "$SCRATCH/client.log")"
+                cmp "$SCRATCH"/repo/targets/minimal/"$VERSION.1"/*."$VERSION.$part.delta" "$SCRATCH/all/targets/${target//\//_}"
+        done
+}
+
 rotated_keys_are_followed() {
         local role
         published
@@ -125,6 +141,7 @@ a_changed_byte_is_noticed_by_both() {
 
 run every_target_is_found_and_is_what_was_released
 run a_promoted_release_is_found_as_well
+run deltas_are_targets_like_all_others
 run rotated_keys_are_followed
 run keys_of_every_type_are_understood
 run a_changed_byte_is_noticed_by_both
