@@ -5,6 +5,8 @@
 
 #include "delta-decode.h"
 #include "delta-make.h"
+#include "pe.h"
+#include "synthetic-pe.h"
 
 #define BUILD_TIME 1700000000
 #include "erofs-fixture.h"
@@ -390,6 +392,44 @@ static void files_of_every_size_come_out(void **state) {
         }
 }
 
+/* --- kernel images ----------------------------------------------------------------------------------------------- */
+
+static void *make_uki(size_t kernel_size, unsigned kernel_seed, bool changed, const char *command_line, size_t *ret) {
+        size_t stub_size, unsigned_size, initrd_size = 900000;
+        _cleanup_free_ char *kernel = make_words(kernel_size, kernel_seed), *initrd = make_words(initrd_size, 21);
+        _cleanup_free_ void *stub = synthetic_pe(&stub_size), *unsigned_uki = NULL;
+        const PeAddition additions[] = {
+                { .name = ".cmdline", .data = command_line, .size = strlen(command_line) },
+                { .name = ".initrd", .data = initrd, .size = initrd_size },
+                { .name = ".linux", .data = kernel, .size = kernel_size, .executable = true },
+        };
+        _cleanup_error_ Error e = {};
+        uint8_t signature[1400];
+        void *uki = NULL;
+
+        if (changed)
+                for (size_t i = 10000; i < initrd_size; i += 100000)
+                        initrd[i] ^= 1;
+        memset(signature, changed ? 's' : 'S', sizeof(signature));
+        if (pe_add_sections(stub, stub_size, additions, ELEMENTSOF(additions), &unsigned_uki, &unsigned_size, &e) < 0 ||
+            pe_attach_signature(unsigned_uki, unsigned_size, signature, sizeof(signature), &uki, ret, &e) < 0)
+                fail_msg("%s", e.message);
+        return uki;
+}
+
+static void a_kernel_image_costs_what_changed_in_its_sections(void **state) {
+        size_t old_size, line_size, initrd_size, kernel_size;
+        _cleanup_free_ char *old = make_uki(1500000, 31, false, "quiet", &old_size),
+                            *line = make_uki(1500000, 31, false, "quiet splash", &line_size),
+                            *initrd = make_uki(1500000, 31, true, "quiet", &initrd_size),
+                            *kernel = make_uki(1600000, 31, true, "quiet splash", &kernel_size);
+
+        check_file(old, old_size, line, line_size, 500);
+        check_file(old, old_size, initrd, initrd_size, 1000);
+        check_file(old, old_size, kernel, kernel_size, 100000 / 4);
+        check_file(kernel, kernel_size, old, old_size, 1000);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_delta_makes_the_new_image_of_plain_ones),
@@ -403,6 +443,7 @@ int main(void) {
                 cmocka_unit_test(what_is_no_image_is_refused),
                 cmocka_unit_test(a_file_may_move_by_any_number_of_bytes),
                 cmocka_unit_test(files_of_every_size_come_out),
+                cmocka_unit_test(a_kernel_image_costs_what_changed_in_its_sections),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
