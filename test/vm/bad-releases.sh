@@ -253,12 +253,19 @@ a_slot_that_changed_falls_back() {
 # --- the firmware does not start it -------------------------------------------------------------------------------------------
 
 # What was whole when it was installed and is not any more: a rotten ESP. The boot loader counts the try, and the firmware shows
-# a menu or a shell. The one case that needs a hand; it needs no more than the power switch.
+# a menu or a shell. The one case that needs a hand; it needs no more than the power switch. Nothing is known against the
+# version then: it is installed anew.
 a_kernel_image_that_rots_waits_for_the_power_switch() {
         changed truncate -s 9000000
-        SECONDS_OF_TRIAL=120
-        if (TIMEOUT=$SECONDS_OF_TRIAL; trial rotten-0); then fail "it did restart: say so in sealabd(8)"; fi
-        fall_back rotten 0
+        if (TIMEOUT=120; trial rotten-0); then fail "it did restart: say so in sealabd(8)"; fi
+        assert_equal "$(entries)" "minimal_1.efi minimal_6+0-1.efi " "entries"
+        boot rotten-back <<'END'
+follow harmful
+status rotten
+run anew sealabctl check
+END
+        is rotten.status '[d["version"], d["blessed"], d["restartNeeded"], d["state"]["bad"]]' '["1", true, false, []]'
+        is anew 'd.get("to")' 6
 }
 
 # --- refused before any machine has it ----------------------------------------------------------------------------------------
