@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What publish.c, publish-list.c and publish-describe.c share. */
+/* What the parts of publish share: publish.c (a new release), -describe.c (what it is), -list.c (channels and what
+ * changes them), -older.c and -delta.c (what devices download), -later.c (deltas of what is public). */
 
 #include "frame-index.h"
 #include "publish.h"
