@@ -331,7 +331,7 @@ static void operations_keep_within_a_devices_memory(void **state) {
 
                 if (op->kind != DELTA_COPY)
                         assert_true(delta_op_old_size(m.delta, op) + 2 * op->window + 2 * op->content + op->size <
-                                    (size_t) 10 << 20);
+                                    (size_t) 11 << 20);
         }
 }
 

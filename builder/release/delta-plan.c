@@ -14,11 +14,13 @@
 #define WHOLE_MAX ((uint64_t) 1 << 20)
 #define MARGIN ((uint64_t) 1 << 20)
 #define METADATA_MARGIN ((uint64_t) 64 << 10)
-/* What a device needs for one operation: what it reads, LZMA's dictionary, and where clusters are concerned both
- * contents once more, and the output. With the program around it this makes less than 16 MiB. */
-#define MEMORY_MAX ((uint64_t) 9 << 20)
-/* Content of one operation; more is needed for what the encoder looks at. */
-#define CONTENT_MAX (DELTA_CONTENT_MAX - 4 * RECOMPRESS_LOOKAHEAD)
+#define MARGIN_MIN ((uint64_t) 64 << 10)
+/* What a device needs: what it reads, LZMA's dictionary for that and the content, and the output; where clusters are
+ * made, the contents of both sides once more. Buffers only grow, so that each has its own limit. With the program
+ * around it this makes less than 16 MiB. */
+#define OLD_MAX ((uint64_t) 7 << 19)
+#define OLD_MAX_WITH_CLUSTERS ((uint64_t) 9 << 18)
+#define CONTENT_MAX_WITH_CLUSTERS ((uint64_t) 9 << 17)
 
 /* Content of an old file that a group looks at. */
 typedef struct Part {
@@ -40,6 +42,7 @@ typedef struct Planner {
         uint64_t *copies; /* of an image in blocks */
         DeltaRuns runs;   /* of another file */
         uint32_t *pairs;
+        uint64_t margin; /* for the group at hand */
         Group group;
 } Planner;
 
@@ -221,7 +224,7 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
                 return;
         was = &old->files[pair];
         margin = a->size / 2 +
-                 (f->area == DELTA_AREA_METADATA ? METADATA_MARGIN : MIN(MARGIN, MARGIN / 4 + a->size * 16));
+                 (f->area == DELTA_AREA_METADATA ? METADATA_MARGIN : MIN(w->margin, MARGIN / 4 + a->size * 16));
         begin = in_proportion(a->offset + a->size / 2, f, was);
         end = begin + margin;
         begin -= MIN(begin, margin);
@@ -339,12 +342,26 @@ static void finish_group(Planner *w, uint32_t first, uint32_t n) {
         add_step(p, &s);
 }
 
-static bool fits(const Group *g) {
-        uint64_t memory = g->packed ? g->old_stored + 2 * g->old_content + 2 * g->content + g->stored
-                                    : 2 * g->old_stored + 2 * g->stored;
+static bool fits(const Planner *w, const Group *g) {
+        bool clusters = w->plan->cluster_size > 0;
+        uint64_t old_max = clusters ? OLD_MAX_WITH_CLUSTERS : OLD_MAX;
 
-        return g->stored <= DELTA_PIECE_MAX && g->content <= CONTENT_MAX && g->old_stored <= DELTA_WINDOW_MAX &&
-               g->old_content <= DELTA_WINDOW_MAX && memory <= MEMORY_MAX;
+        return g->stored <= DELTA_PIECE_MAX && g->old_stored <= old_max && g->old_content <= old_max &&
+               (!clusters || g->content <= CONTENT_MAX_WITH_CLUSTERS);
+}
+
+/* One atom always fits: what is looked at for it becomes less until it does. */
+static void start_group(Planner *w, const DeltaAtom *a) {
+        Group *g = &w->group;
+
+        for (w->margin = MARGIN;; w->margin /= 2) {
+                *g = (Group){ .parts = g->parts, .n_parts_allocated = g->n_parts_allocated };
+                add_to_group(w, g, a);
+                if (fits(w, g) || w->margin < MARGIN_MIN)
+                        break;
+        }
+        if (!fits(w, g))
+                g->n_parts = 0, g->old_stored = g->old_content = 0;
 }
 
 /* The next new atom behind i that is near enough; n_atoms if there is none. */
@@ -366,10 +383,7 @@ static size_t make_group(Planner *w, size_t first) {
         Group *g = &w->group, larger = {};
         size_t last = first;
 
-        *g = (Group){ .parts = g->parts, .n_parts_allocated = g->n_parts_allocated };
-        add_to_group(w, g, &p->atoms[first]);
-        if (!fits(g))
-                g->n_parts = 0, g->old_stored = g->old_content = 0;
+        start_group(w, &p->atoms[first]);
         for (;;) {
                 size_t next = next_near(p, last);
 
@@ -378,7 +392,7 @@ static size_t make_group(Planner *w, size_t first) {
                 group_copy(g, &larger);
                 for (size_t i = last + 1; i <= next; i++)
                         add_to_group(w, &larger, &p->atoms[i]);
-                if (!fits(&larger))
+                if (!fits(w, &larger))
                         break;
                 group_copy(&larger, g);
                 last = next;
