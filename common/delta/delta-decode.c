@@ -13,8 +13,8 @@ struct DeltaDecoder {
         const Delta *delta;
         lzma_stream lzma;
         Recompress *encoder; /* NULL: the delta needs none */
-        char *window, *content;
-        size_t window_size, content_size;
+        char *content;       /* of a RECOMPRESS: of its old clusters, then of its new ones */
+        size_t content_size;
 };
 
 DeltaDecoder *delta_decoder_free(DeltaDecoder *c) {
@@ -22,7 +22,6 @@ DeltaDecoder *delta_decoder_free(DeltaDecoder *c) {
                 return NULL;
         lzma_end(&c->lzma);
         recompress_free(c->encoder);
-        free(c->window);
         free(c->content);
         free(c);
         return NULL;
@@ -55,6 +54,7 @@ int delta_decoder_new(const Delta *d, DeltaDecoder **ret, Error *reterr) {
         return 0;
 }
 
+/* The window is copied into LZMA's dictionary before anything comes out: ret_content may be the window. */
 static int unpack_payload(DeltaDecoder *c, const DeltaOp *op, const void *window, const void *payload,
                           void *ret_content, Error *reterr) {
         lzma_options_lzma options = {
@@ -139,17 +139,16 @@ int delta_pack_new(DeltaDecoder *c, const DeltaOp *op, const void *content, void
 
 int delta_decode(DeltaDecoder *c, const DeltaOp *op, const void *old, const void *payload, void *ret_output,
                  Error *reterr) {
-        char *window, *content;
+        char *content;
         int r;
 
         if (op->kind == DELTA_PATCH)
                 return unpack_payload(c, op, old, payload, ret_output, reterr);
         if (op->kind != DELTA_RECOMPRESS)
                 return error_set(reterr, EINVAL, REFUSAL_SYSTEM, "there is nothing to unpack");
-        window = grow(&c->window, &c->window_size, MAX(op->window, 1U));
-        content = grow(&c->content, &c->content_size, op->content);
-        r = delta_unpack_old(c->delta, op, old, window, reterr);
+        content = grow(&c->content, &c->content_size, MAX(op->window, op->content));
+        r = delta_unpack_old(c->delta, op, old, content, reterr);
         if (r >= 0)
-                r = unpack_payload(c, op, window, payload, content, reterr);
+                r = unpack_payload(c, op, content, payload, content, reterr);
         return r < 0 ? r : delta_pack_new(c, op, content, ret_output, reterr);
 }

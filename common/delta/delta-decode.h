@@ -16,8 +16,8 @@ DEFINE_CLEANUP(DeltaDecoder *, delta_decoder_free)
 /* PATCH and RECOMPRESS: from the old image's bytes (the operation's ranges one after the other, delta_op_old_size())
  * and its payload (payload_size bytes) to its output, size bytes. REFUSAL_BAD_FORMAT or REFUSAL_DIFFERENT if that
  * cannot be: whatever is wrong, old bytes or payload. The digest is the caller's to compare. Needs at most
- * DELTA_WINDOW_MAX + DELTA_CONTENT_MAX and some 100 KiB, and for RECOMPRESS DELTA_WINDOW_MAX + DELTA_CONTENT_MAX more;
- * it is freed between two calls only if it grows. */
+ * DELTA_WINDOW_MAX + DELTA_CONTENT_MAX and some 100 KiB, and for RECOMPRESS the larger of the two more; it is freed
+ * between two calls only if it grows. */
 int delta_decode(DeltaDecoder *c, const DeltaOp *op, const void *old, const void *payload, void *ret_output,
                  Error *reterr);
 
