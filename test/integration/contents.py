@@ -34,7 +34,6 @@ MADE = [
     ("lib/repart.d/50-root.conf", "[Disk] of the recipe"),
     ("lib/repart.d", "[Disk] of the recipe"),
     ("lib/modules/*/modules.*", "written by depmod"),
-    ("lib/modules/*/vmlinuz", "the kernel, from /boot"),
     ("lib/modules/*/*.ko", "unpacked; compared with the packed module below"),
     ("lib/udev/hwdb.bin", "compiled by systemd-hwdb"),
     ("lib/systemd/catalog/database", "compiled by journalctl"),
@@ -196,11 +195,6 @@ def read_package(path, name, shipped, conffiles, diverted):
                     if member.isfile() and member.name.startswith("./etc/"):
                         digest = hashlib.sha256(tar.extractfile(member).read()).hexdigest()
                         conffiles[member.name[len("./etc/"):]] = Shipped(name, member, digest)
-                    elif member.isfile() and member.name.startswith("./boot/vmlinuz-"):
-                        release = member.name[len("./boot/vmlinuz-"):]
-                        digest = hashlib.sha256(tar.extractfile(member).read()).hexdigest()
-                        member.mode = 0o644 if member.mode == 0o600 else member.mode
-                        shipped[f"lib/modules/{release}/vmlinuz"] = Shipped(name, member, digest)
                     continue
                 digest = unpacked = None
                 if member.isfile():
