@@ -11,6 +11,7 @@ typedef struct Maker {
         Delta *delta;
         uint32_t *work; /* the steps that are no copies */
         size_t n_work;
+        uint64_t done, total;  /* bytes of their output */
         DeltaEncoder *encoder; /* of this worker */
         DeltaDecoder *decoder;
         char *window, *output;
@@ -125,6 +126,9 @@ static int take(size_t item, const char *data, size_t size, void *userdata, Erro
         memcpy(&encoded, data, sizeof(encoded));
         clusters_size = encoded.n_new * sizeof(DeltaCluster);
         add_op(m, &m->plan->steps[m->work[item]], &encoded, data + sizeof(encoded));
+        m->done += m->plan->steps[m->work[item]].size;
+        if (m->opt->progress)
+                m->opt->progress(m->done, m->total, m->opt->userdata);
         return io_write_all(m->payload_fd, data + sizeof(encoded) + clusters_size,
                             size - sizeof(encoded) - clusters_size, reterr);
 }
@@ -136,8 +140,10 @@ static int make_ops(Maker *m, Error *reterr) {
         for (uint32_t i = 0; i < p->n_steps; i++)
                 if (p->steps[i].kind == DELTA_COPY)
                         add_op(m, &p->steps[i], NULL, NULL);
-                else
+                else {
                         m->work[m->n_work++] = i;
+                        m->total += p->steps[i].size;
+                }
         return parallel_run_workers(m->opt->n_workers, m->n_work, encode, take, m, reterr);
 }
 

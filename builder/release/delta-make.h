@@ -19,6 +19,8 @@ typedef struct DeltaOptions {
         unsigned level;
         size_t cluster_size;
         size_t n_workers; /* 0: one for each processor; the bytes do not depend on it */
+        void (*progress)(uint64_t done, uint64_t total, void *userdata); /* bytes that are not copied; may be NULL */
+        void *userdata;
 } DeltaOptions;
 
 typedef enum DeltaArea {

@@ -25,6 +25,17 @@ static bool is_without_delta(Refusal id) {
                id == REFUSAL_DIFFERENT;
 }
 
+typedef struct Shown {
+        Progress *progress;
+        const char *what;
+} Shown;
+
+static void show(uint64_t done, uint64_t total, void *userdata) {
+        const Shown *s = userdata;
+
+        progress_detail(s->progress, "%s, %u %%", s->what, (unsigned) (done * 100 / MAX(total, UINT64_C(1))));
+}
+
 static int make(const Making *m, ArtifactKind artifact, int fd, DeltaResult *ret, Error *reterr) {
         const ReleaseFiles *new = m->target->files, *old = m->older;
         const bool usr = artifact == ARTIFACT_USR;
@@ -35,12 +46,15 @@ static int make(const Making *m, ArtifactKind artifact, int fd, DeltaResult *ret
                          to = { .fd = usr ? new->image : new->uki,
                                 .id = usr ? new->root_hash : new->uki_sha256,
                                 .name = d->version };
+        Shown shown = { .progress = m->options->progress, .what = usr ? "/usr" : "UKI" };
         const DeltaOptions o = { .usr = usr,
                                  .level = m->target->level,
                                  .cluster_size = m->target->cluster_size,
-                                 .n_workers = m->options->workers };
+                                 .n_workers = m->options->workers,
+                                 .progress = show,
+                                 .userdata = &shown };
 
-        progress_detail(m->options->progress, "%s", usr ? "/usr" : "UKI");
+        progress_detail(shown.progress, "%s", shown.what);
         return delta_make(&from, &to, &o, fd, ret, reterr);
 }
 
