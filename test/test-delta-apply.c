@@ -175,7 +175,7 @@ static int apply(World *w, DeltaOutcome *result, Error *e) {
                          .userdata = w };
 
         w->written = 0;
-        ok(delta_old_open_slot(w->disk, &w->slot, w->old.size, &old, e), e);
+        ok(delta_old_open_slot(w->disk, &w->slot, &old, e), e);
         a.old = old;
         return delta_apply(&a, result, e);
 }

@@ -298,6 +298,46 @@ static void an_empty_slot_does_not_verify(void **state) {
         assert_true(slot_data_size(f->disk, machine_target_slot(m), &size, NULL) < 0);
 }
 
+/* At this place the superblock has its number of blocks. */
+static void set_blocks(const MachineFixture *f, const Slot *slot, uint64_t n) {
+        _cleanup_close_ int fd = open(f->disk, O_RDWR | O_CLOEXEC);
+
+        assert_int_equal(io_pwrite_all(fd, &n, sizeof n, slot->verity.offset + 72, NULL), 0);
+}
+
+static void a_slot_s_tree_is_one_that_fits_into_it(void **state) {
+        const MachineFixture *f = *state;
+        _cleanup_(machine_freep) Machine *m = machine_fixture_read(f);
+        const Slot *slot = machine_target_slot(m);
+        _cleanup_(image_done) Image i = make_image(f, "2", 'a');
+        _cleanup_close_ int fd = open(f->disk, O_RDONLY | O_CLOEXEC);
+        const uint64_t wrong[] = { 1, slot->usr.size / 4096 + 1, slot->verity.size / 32, UINT64_MAX / 4096 };
+        uint64_t blocks = 0;
+        Sha256 leaf, digest;
+        SlotTree tree;
+
+        assert_int_equal(slot_read_tree(fd, slot, &tree, NULL), -ENOENT);
+        fill(f, slot, &i);
+        assert_int_equal(slot_read_tree(fd, slot, &tree, NULL), 0);
+        assert_int_equal(tree.data_size, IMAGE_SIZE);
+        assert_memory_equal(tree.salt, i.description.verity_salt.bytes, sizeof tree.salt);
+        assert_int_equal(io_pread_all(fd, &leaf, sizeof leaf, tree.leaves + 5 * SHA256_SIZE, NULL), 0);
+        {
+                _cleanup_(hasher_freep) Hasher *h = hasher_new();
+
+                hasher_update(h, tree.salt, sizeof tree.salt);
+                hasher_update(h, i.data + 5 * 4096, 4096);
+                hasher_final(h, &digest);
+        }
+        assert_true(sha256_equal(&leaf, &digest));
+        assert_int_equal(io_pread_all(fd, &blocks, sizeof blocks, slot->verity.offset + 72, NULL), 0);
+        assert_int_equal(blocks, IMAGE_SIZE / 4096);
+        for (size_t k = 0; k < ELEMENTSOF(wrong); k++) {
+                set_blocks(f, slot, wrong[k]);
+                assert_int_equal(slot_read_tree(fd, slot, &tree, NULL), -ENOENT);
+        }
+}
+
 /* ---- names ---- */
 
 static void a_slot_is_named_and_emptied(void **state) {
@@ -393,6 +433,7 @@ int main(void) {
                 with_machine(the_running_slot_is_never_written),
                 with_machine(each_flipped_bit_is_found),
                 with_machine(an_empty_slot_does_not_verify),
+                with_machine(a_slot_s_tree_is_one_that_fits_into_it),
                 with_machine(a_slot_is_named_and_emptied),
                 with_machine(a_table_that_has_changed_is_left_alone),
                 with_machine(a_damaged_copy_of_the_table_is_read_and_written_anew),

@@ -2,7 +2,6 @@
 
 #include "delta-old.h"
 #include "io.h"
-#include "verity.h"
 
 #define LEAVES_MAX 256
 
@@ -34,25 +33,19 @@ static int open_old(const char *path, uint64_t offset, uint64_t size, DeltaOld *
         return 0;
 }
 
-int delta_old_open_slot(const char *disk, const Slot *slot, uint64_t size, DeltaOld **ret, Error *reterr) {
+int delta_old_open_slot(const char *disk, const Slot *slot, DeltaOld **ret, Error *reterr) {
         _cleanup_(delta_old_freep) DeltaOld *o = NULL;
-        VerityOptions options;
-        uint64_t there = 0;
+        SlotTree tree;
         int r;
 
-        r = open_old(disk, slot->usr.offset, size, &o, reterr);
+        r = open_old(disk, slot->usr.offset, 0, &o, reterr);
         if (r >= 0)
-                r = verity_read_superblock(o->fd, slot->verity.offset, &there, &options, reterr);
+                r = slot_read_tree(o->fd, slot, &tree, reterr);
         if (r < 0)
                 return r;
-        /* A tree of one block has no leaves on the disk. */
-        if (there != size || size <= VERITY_BLOCK_SIZE || size > slot->usr.size ||
-            verity_hash_size(size) > slot->verity.size)
-                return error_set(reterr, ENOENT, REFUSAL_NOT_FOUND,
-                                 "the slot of %s does not hold an image of %" PRIu64 " bytes", slot->version ?: "?",
-                                 size);
-        o->leaves = slot->verity.offset + verity_leaf_offset(size);
-        memcpy(o->salt, options.salt, sizeof o->salt);
+        o->size = tree.data_size;
+        o->leaves = tree.leaves;
+        memcpy(o->salt, tree.salt, sizeof o->salt);
         *ret = TAKE_PTR(o);
         return 0;
 }

@@ -6,12 +6,12 @@
  * the update. The tree is not trusted: the new image has a digest of its own. */
 
 #include "hash.h"
-#include "machine.h"
+#include "slot.h"
 
 typedef struct DeltaOld DeltaOld;
 
-/* REFUSAL_NOT_FOUND if the slot does not have the hash tree of an image of that size. */
-int delta_old_open_slot(const char *disk, const Slot *slot, uint64_t size, DeltaOld **ret, Error *reterr);
+/* REFUSAL_NOT_FOUND if the slot does not have the hash tree of an image. */
+int delta_old_open_slot(const char *disk, const Slot *slot, DeltaOld **ret, Error *reterr);
 /* A file whose digest was compared already. */
 int delta_old_open_file(const char *path, uint64_t size, DeltaOld **ret, Error *reterr);
 DeltaOld *delta_old_free(DeltaOld *o);

@@ -95,12 +95,9 @@ static int usr_by_delta(Usr *u, Error *reterr) {
         _cleanup_(delta_old_freep) DeltaOld *old = NULL;
         DeltaOutcome result = {};
         _cleanup_error_ Error e = {};
-        uint64_t size = 0;
         int r;
 
-        r = slot_data_size(o->machine->disk, slot, &size, &e);
-        if (r >= 0)
-                r = delta_old_open_slot(o->machine->disk, slot, size, &old, &e);
+        r = delta_old_open_slot(o->machine->disk, slot, &old, &e);
         if (r >= 0) {
                 a.old = old;
                 r = delta_apply(&a, &result, &e);

@@ -5,7 +5,6 @@
 #include "download.h"
 #include "io.h"
 #include "log.h"
-#include "verity.h"
 
 #define TREE_PIECE ((size_t) 1 << 20)
 
@@ -16,8 +15,8 @@ struct Reuse {
 
 /* ---- what the slots hold ---- */
 
-static int read_leaves(Reuse *r, const Slot *slot, uint64_t data_size, Error *reterr) {
-        uint64_t at = slot->verity.offset + verity_leaf_offset(data_size), blocks = data_size / VERITY_BLOCK_SIZE;
+static int read_leaves(Reuse *r, const Slot *slot, const SlotTree *tree, Error *reterr) {
+        uint64_t blocks = tree->data_size / VERITY_BLOCK_SIZE;
         uint32_t *keys = block_finder_room(r->finder, blocks);
         _cleanup_free_ uint8_t *piece = xmalloc(TREE_PIECE);
 
@@ -25,7 +24,7 @@ static int read_leaves(Reuse *r, const Slot *slot, uint64_t data_size, Error *re
                 return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "the slots have too many blocks");
         for (uint64_t done = 0; done < blocks;) {
                 size_t n = (size_t) MIN(blocks - done, (uint64_t) TREE_PIECE / SHA256_SIZE);
-                int result = io_pread_all(r->fd, piece, n * SHA256_SIZE, at + done * SHA256_SIZE, reterr);
+                int result = io_pread_all(r->fd, piece, n * SHA256_SIZE, tree->leaves + done * SHA256_SIZE, reterr);
 
                 if (result < 0)
                         return result;
@@ -40,16 +39,11 @@ static int read_leaves(Reuse *r, const Slot *slot, uint64_t data_size, Error *re
 /* A slot that cannot be read is one that nothing is taken from. */
 static void add_slot(Reuse *r, const Slot *slot, const Sha256 *salt) {
         _cleanup_error_ Error e = {};
-        VerityOptions options;
-        uint64_t size = 0;
+        SlotTree tree;
 
-        if (verity_read_superblock(r->fd, slot->verity.offset, &size, &options, NULL) < 0 ||
-            memcmp(options.salt, salt->bytes, VERITY_SALT_SIZE) != 0)
+        if (slot_read_tree(r->fd, slot, &tree, NULL) < 0 || memcmp(tree.salt, salt->bytes, VERITY_SALT_SIZE) != 0)
                 return;
-        /* A tree of one block has no leaves on the disk. */
-        if (size <= VERITY_BLOCK_SIZE || size > slot->usr.size || verity_hash_size(size) > slot->verity.size)
-                return;
-        if (read_leaves(r, slot, size, &e) < 0)
+        if (read_leaves(r, slot, &tree, &e) < 0)
                 log_warning("nothing is taken from %s: %s", slot->version ?: "a slot", e.message);
 }
 

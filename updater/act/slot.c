@@ -7,7 +7,6 @@
 
 #include "io.h"
 #include "slot.h"
-#include "verity.h"
 
 /* An EROFS image's hash tree is labelled as "sealab build" does it (image/seal.c): its id is that of no partition. */
 #define VERIFY_PIECE (UINT64_C(64) << 20)
@@ -286,6 +285,20 @@ int slot_data_size(const char *disk, const Slot *slot, uint64_t *ret, Error *ret
         if (r < 0)
                 return r;
         return verity_read_superblock(fd, slot->verity.offset, ret, &options, reterr);
+}
+
+int slot_read_tree(int disk_fd, const Slot *slot, SlotTree *ret, Error *reterr) {
+        VerityOptions options;
+        uint64_t size = 0;
+
+        /* A tree of one block has no leaves on the disk. */
+        if (verity_read_superblock(disk_fd, slot->verity.offset, &size, &options, NULL) < 0 ||
+            size <= VERITY_BLOCK_SIZE || size > slot->usr.size || verity_hash_size(size) > slot->verity.size)
+                return error_set(reterr, ENOENT, REFUSAL_NOT_FOUND, "the slot of %s does not hold an image",
+                                 slot->version ?: "?");
+        *ret = (SlotTree){ .data_size = size, .leaves = slot->verity.offset + verity_leaf_offset(size) };
+        memcpy(ret->salt, options.salt, sizeof ret->salt);
+        return 0;
 }
 
 /* ---- names ---- */

@@ -5,6 +5,7 @@
 
 #include "description.h"
 #include "machine.h"
+#include "verity.h"
 
 typedef struct SlotWriter SlotWriter;
 
@@ -33,3 +34,12 @@ int slot_retag(const char *disk, const Slot *slot, const char *architecture, con
 /* The data size that a verity superblock in the slot's hash partition names; for verifying a slot that was filled
  * earlier. */
 int slot_data_size(const char *disk, const Slot *slot, uint64_t *ret, Error *reterr);
+
+/* What the slot's own hash tree says about the blocks of its image. Not trusted: whoever uses it compares more. */
+typedef struct SlotTree {
+        uint64_t data_size;
+        uint64_t leaves; /* on the disk: a digest for each block, one behind the other */
+        uint8_t salt[VERITY_SALT_SIZE];
+} SlotTree;
+/* REFUSAL_NOT_FOUND if the slot has no such tree, or one that does not fit into it. */
+int slot_read_tree(int disk_fd, const Slot *slot, SlotTree *ret, Error *reterr);
