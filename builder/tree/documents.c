@@ -4,7 +4,7 @@
  * such a file. Then contents are replaced, and names last, so that nothing that stays leads to a name that went. */
 
 #include "documents.h"
-#include "archive-cleanup.h"
+#include "decompress.h"
 #include "parallel.h"
 
 #define SUFFIX ".gz"
@@ -103,28 +103,6 @@ static int find_link(Tree *t, Node *n, const char *path, void *userdata) {
 }
 
 /* An empty result means that the file stays as it is. */
-static int unpack(const char *data, size_t size, Buffer *ret) {
-        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
-        struct archive_entry *e;
-
-        if (!a || archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
-            archive_read_support_format_raw(a) != ARCHIVE_OK || archive_read_open_memory(a, data, size) != ARCHIVE_OK ||
-            archive_read_next_header(a, &e) != ARCHIVE_OK || archive_filter_code(a, 0) != ARCHIVE_FILTER_GZIP)
-                return -EBADMSG;
-        for (;;) {
-                const void *block;
-                la_int64_t offset;
-                size_t n;
-                int r = archive_read_data_block(a, &block, &n, &offset);
-
-                if (r == ARCHIVE_EOF)
-                        return 0;
-                if (r != ARCHIVE_OK || n > DOCUMENT_SIZE_MAX - ret->size)
-                        return -EBADMSG;
-                buffer_append(ret, block, n);
-        }
-}
-
 static int unpack_file(size_t item, Buffer *ret, void *userdata, Error *reterr) {
         const Documents *d = userdata;
         _cleanup_free_ char *data = NULL;
@@ -138,7 +116,7 @@ static int unpack_file(size_t item, Buffer *ret, void *userdata, Error *reterr) 
         r = tree_read_file(d->t, &n, DOCUMENT_SIZE_MAX, &data, &size, reterr);
         if (r < 0)
                 return r;
-        if (unpack(data, size, ret) < 0)
+        if (decompress(data, size, COMPRESSION_GZIP, DOCUMENT_SIZE_MAX, ret, NULL) < 0)
                 ret->size = 0;
         return 0;
 }

@@ -3,7 +3,7 @@
 #include <gelf.h>
 #include <libelf.h>
 
-#include "archive-cleanup.h"
+#include "decompress.h"
 #include "module.h"
 
 static inline void elf_endp(Elf **e) {
@@ -29,38 +29,14 @@ char *module_name(const char *file) {
 }
 
 int module_unpack(const char *data, size_t size, Buffer *ret, Error *reterr) {
-        _cleanup_(archive_read_freep) struct archive *a = archive_read_new();
-        struct archive_entry *e;
-
         if (size >= SELFMAG && memcmp(data, ELFMAG, SELFMAG) == 0) {
                 buffer_append(ret, data, size);
                 return 0;
         }
-        if (!a || archive_read_support_filter_xz(a) != ARCHIVE_OK ||
-            archive_read_support_filter_gzip(a) != ARCHIVE_OK || archive_read_support_filter_zstd(a) != ARCHIVE_OK ||
-            archive_read_support_format_raw(a) != ARCHIVE_OK || archive_read_open_memory(a, data, size) != ARCHIVE_OK ||
-            archive_read_next_header(a, &e) != ARCHIVE_OK)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the module cannot be decompressed: %s",
-                                 (a ? archive_error_string(a) : NULL) ?: "it is damaged");
-        /* The raw format takes anything; without a filter nobody looked at what it is. */
-        if (archive_filter_code(a, 0) == ARCHIVE_FILTER_NONE)
-                return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "neither a module nor a compressed one");
-        for (;;) {
-                const void *block;
-                la_int64_t offset;
-                size_t n;
-                int r = archive_read_data_block(a, &block, &n, &offset);
-
-                if (r == ARCHIVE_EOF)
-                        return 0;
-                if (r != ARCHIVE_OK)
-                        return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "the module cannot be decompressed: %s",
-                                         archive_error_string(a) ?: "it is damaged");
-                if (n > MODULE_SIZE_MAX - ret->size)
-                        return error_set(reterr, EFBIG, REFUSAL_TOO_LARGE, "the module is larger than %zu bytes",
-                                         MODULE_SIZE_MAX);
-                buffer_append(ret, block, n);
-        }
+        if (decompress(data, size, COMPRESSION_XZ | COMPRESSION_GZIP | COMPRESSION_ZSTD, MODULE_SIZE_MAX, ret, reterr) <
+            0)
+                return error_prefix(reterr, "cannot unpack the module");
+        return 0;
 }
 
 int module_info(const char *data, size_t size, char ***ret, Error *reterr) {
