@@ -14,7 +14,6 @@
 
 #define BLOCK_SIZE 4096
 #define PATH_SIZE_MAX ((size_t) TREE_DEPTH_MAX * (TREE_NAME_MAX + 1))
-#define STREAM_BUFFER_SIZE ((size_t) 1 << 20)
 
 /* The first record is the image itself, without path and extents, the last one has nothing. */
 typedef struct Record {
@@ -199,7 +198,6 @@ static int walk_in_child(FILE *to_parent, void *userdata, Error *reterr) {
         if (erofs_blksiz(w->super) != BLOCK_SIZE)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "blocks of %u bytes, not %d",
                                  erofs_blksiz(w->super), BLOCK_SIZE);
-        (void) setvbuf(to_parent, NULL, _IOFBF, STREAM_BUFFER_SIZE);
         w->to_parent = to_parent;
 
         record.size = w->super->primarydevice_blocks * BLOCK_SIZE;
@@ -406,7 +404,6 @@ int erofs_extents_read(int fd, ErofsExtents **ret, Error *reterr) {
         if (r < 0)
                 return r;
         v.from_child = liberofs_stream(child);
-        (void) setvbuf(v.from_child, NULL, _IOFBF, STREAM_BUFFER_SIZE);
         r = receive(&v, reterr);
         r = liberofs_finish(child, r, reterr);
         if (r < 0)

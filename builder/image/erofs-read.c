@@ -19,7 +19,6 @@
 /* Compressed clusters that cross the end of a piece are unpacked twice; this makes them few. */
 #define PIECE_SIZE ((size_t) 4 << 20)
 #define TARGET_MAX 4095
-#define STREAM_BUFFER_SIZE ((size_t) 1 << 20)
 
 typedef enum RecordKind { RECORD_ENTRY = 1, RECORD_LINK, RECORD_END } RecordKind;
 
@@ -284,7 +283,6 @@ static int read_in_child(FILE *to_parent, void *userdata, Error *reterr) {
         r = erofs_source_open(w->fd, super, reterr);
         if (r < 0)
                 return r;
-        (void) setvbuf(to_parent, NULL, _IOFBF, STREAM_BUFFER_SIZE);
         w->to_parent = to_parent;
         w->piece = xmalloc(PIECE_SIZE);
         w->hasher = hasher_new();
@@ -452,7 +450,6 @@ int erofs_read(int fd, const ErofsReadOptions *opt, Tree **ret, Error *reterr) {
         if (r < 0)
                 return r;
         v.from_child = liberofs_stream(child);
-        (void) setvbuf(v.from_child, NULL, _IOFBF, STREAM_BUFFER_SIZE);
         r = receive(&v, reterr);
         r = liberofs_finish(child, r, reterr);
         if (r < 0)

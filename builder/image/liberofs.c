@@ -22,6 +22,7 @@
 /* One line of at most this size is written at once, so the child never waits for the parent to read it. */
 #define REPORT_MAX 4096
 #define SAID_MAX ((size_t) 16 << 10)
+#define STREAM_BUFFER_SIZE ((size_t) 1 << 20)
 
 struct LiberofsChild {
         pid_t pid;
@@ -109,6 +110,15 @@ void __wrap_erofs_msg(int level, const char *fmt, ...) {
         liberofs_fail(&e);
 }
 
+/* Results are many small records. */
+static FILE *open_stream(int fd, const char *mode) {
+        FILE *f = fdopen(fd, mode);
+
+        if (f)
+                (void) setvbuf(f, NULL, _IOFBF, STREAM_BUFFER_SIZE);
+        return f;
+}
+
 _noreturn_ static void child_main(LiberofsFunc f, void *userdata, int stream_fd, int said_fd, pid_t parent) {
         _cleanup_error_ Error e = {};
         sigset_t none;
@@ -127,7 +137,7 @@ _noreturn_ static void child_main(LiberofsFunc f, void *userdata, int stream_fd,
         (void) setrlimit(RLIMIT_CORE, &(struct rlimit){});
         liberofs_alive();
 
-        stream = fdopen(stream_fd, "w");
+        stream = open_stream(stream_fd, "w");
         if (dup2(said_fd, STDOUT_FILENO) < 0 || dup2(said_fd, STDERR_FILENO) < 0 || !stream) {
                 error_errno(&e, errno, "cannot set up a child process");
                 liberofs_fail(&e);
@@ -152,7 +162,7 @@ int liberofs_start(const char *what, Refusal refusal, LiberofsFunc f, void *user
         if (pipe2(p, O_CLOEXEC) < 0)
                 return error_errno(reterr, errno, "%s: cannot make a pipe", what);
         stream_w = p[1];
-        c->stream = fdopen(p[0], "r");
+        c->stream = open_stream(p[0], "r");
         if (!c->stream) {
                 safe_close(p[0]);
                 return error_errno(reterr, errno, "%s: cannot make a pipe", what);
