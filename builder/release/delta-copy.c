@@ -52,10 +52,9 @@ static void make_index(const DeltaImage *old, Index *ret) {
 }
 
 static bool equal(const DeltaImage *old, uint64_t source, const DeltaImage *new, uint64_t offset) {
-        return source + DELTA_BLOCK_SIZE <= old->size &&
-               offset + DELTA_BLOCK_SIZE <=
-                               new->size &&memcmp(old->data + source, new->data + offset, DELTA_BLOCK_SIZE) ==
-                       0;
+        if (source + DELTA_BLOCK_SIZE > old->size || offset + DELTA_BLOCK_SIZE > new->size)
+                return false;
+        return memcmp(old->data + source, new->data + offset, DELTA_BLOCK_SIZE) == 0;
 }
 
 static size_t run_length(const DeltaImage *old, uint64_t source, const DeltaImage *new, uint64_t offset) {
