@@ -2,7 +2,8 @@
 #pragma once
 
 /* Trees with everything an image can hold, for the EROFS tests: sizes around block borders, hard links, extended
- * attributes, devices, large folders, names in other scripts; always the same ones. */
+ * attributes, devices, large folders, names in other scripts; always the same ones. And images of them, which are of
+ * BUILD_TIME: each test has its own. */
 
 #include <fcntl.h>
 #include <sched.h>
@@ -213,4 +214,52 @@ static int tear_down(void **state) {
         free(s->items.items);
         free(s);
         return 0;
+}
+
+/* --- images ------------------------------------------------------------------------------------------------------ */
+
+/* Without a name, gone when it is closed. */
+static inline int new_file(void) {
+        const char *folder = getenv("TMPDIR");
+        _cleanup_error_ Error e = {};
+        int fd = -EBADF;
+
+        if (io_tmpfile(isempty(folder) ? "/var/tmp" : folder, &fd, &e) < 0)
+                fail_msg("%s", e.message);
+        return fd;
+}
+
+static inline int write_image(const Tree *t, const ErofsOptions *o, uint64_t *ret_size) {
+        _cleanup_error_ Error e = {};
+        uint64_t size = 0;
+        int fd = new_file();
+        struct stat st;
+
+        if (erofs_write(t, "/usr", o, fd, &size, &e) < 0)
+                fail_msg("%s", e.message);
+        assert_int_equal(fstat(fd, &st), 0);
+        assert_int_equal(size, st.st_size);
+        assert_int_equal(size % EROFS_BLOCK_BYTES, 0);
+        if (ret_size)
+                *ret_size = size;
+        return fd;
+}
+
+/* As the builder makes them: kernel modules are not packed. */
+static inline int write_layout(const Tree *t, ErofsLayout layout) {
+        const ErofsOptions o = { .layout = layout, .build_time = BUILD_TIME, .modules_plain = true, .n_workers = 1 };
+
+        return write_image(t, &o, NULL);
+}
+
+/* All of it, and not a byte more in memory. */
+static inline char *read_file(int fd, size_t *ret_size) {
+        struct stat st;
+        char *data;
+
+        assert_int_equal(fstat(fd, &st), 0);
+        data = xmalloc(st.st_size > 0 ? (size_t) st.st_size : 1);
+        assert_int_equal(io_pread_all(fd, data, (size_t) st.st_size, 0, NULL), 0);
+        *ret_size = (size_t) st.st_size;
+        return data;
 }

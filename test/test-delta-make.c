@@ -25,27 +25,6 @@ static void made_done(Made *m) {
         delta_free(m->delta);
 }
 
-static int new_file(void) {
-        const char *folder = getenv("TMPDIR");
-        _cleanup_error_ Error e = {};
-        int fd = -EBADF;
-
-        if (io_tmpfile(isempty(folder) ? "/var/tmp" : folder, &fd, &e) < 0)
-                fail_msg("%s", e.message);
-        return fd;
-}
-
-static char *read_all(int fd, size_t *ret_size) {
-        struct stat st;
-        char *data;
-
-        assert_int_equal(fstat(fd, &st), 0);
-        data = xmalloc((size_t) st.st_size + 1);
-        assert_int_equal(io_pread_all(fd, data, (size_t) st.st_size, 0, NULL), 0);
-        *ret_size = (size_t) st.st_size;
-        return data;
-}
-
 static int file_of(const void *data, size_t size) {
         int fd = new_file();
 
@@ -94,15 +73,6 @@ static void add_changed(Tree *t, const char *path, size_t size, unsigned seed, s
         add_content(t, path, changed, size + inserted);
 }
 
-static int write_image(const Tree *t, ErofsLayout layout) {
-        const ErofsOptions o = { .layout = layout, .build_time = BUILD_TIME, .modules_plain = true, .n_workers = 1 };
-        int fd = new_file();
-        uint64_t size;
-
-        assert_int_equal(erofs_write(t, "/usr", &o, fd, &size, NULL), 0);
-        return fd;
-}
-
 static int make_image(bool changed, ErofsLayout layout) {
         static const char *const folders[] = { "/usr", "/usr/bin", "/usr/lib", "/usr/share" };
         const NodeAttributes attributes = { .mode = 0755, .mtime = 1600000000 };
@@ -129,7 +99,7 @@ static int make_image(bool changed, ErofsLayout layout) {
                 add_made(t, "/usr/lib/libnumber.so.1.2.9", 150000, 1004);
                 add_made(t, "/usr/lib/gone", 60000, 1006);
         }
-        fd = write_image(t, layout);
+        fd = write_layout(t, layout);
         tree_free(t);
         return fd;
 }
@@ -147,7 +117,7 @@ static void make_delta(int old_fd, int new_fd, const DeltaOptions *opt, Made *re
         *ret = (Made){};
         if (delta_make(&old, &new, opt, fd, &ret->result, &e) < 0)
                 fail_msg("%s", e.message);
-        ret->data = read_all(fd, &size);
+        ret->data = read_file(fd, &size);
         assert_int_equal(size, ret->result.head_size + ret->result.payload_size);
         assert_int_equal(delta_parse(ret->data, ret->result.head_size, "delta", &ret->delta, &e), 0);
         assert_memory_equal(&ret->delta->old_id, &old.id, sizeof(old.id));
@@ -184,7 +154,7 @@ static size_t apply(const Made *m, const char *old, char *ret_new) {
 
 static void check_result(const Made *m, int old_fd, int new_fd) {
         size_t old_size, new_size;
-        _cleanup_free_ char *old = read_all(old_fd, &old_size), *new = read_all(new_fd, &new_size),
+        _cleanup_free_ char *old = read_file(old_fd, &old_size), *new = read_file(new_fd, &new_size),
                             *made = xmalloc(new_size);
 
         assert_int_equal(m->delta->old_size, old_size);
@@ -239,7 +209,7 @@ static int set_up_small(void **state) {
 static void every_kind_of_entry_comes_out(void **state) {
         State *s = *state;
         _cleanup_close_ int small = make_image(false, EROFS_LAYOUT_PLAIN),
-                            large = write_image(s->tree, EROFS_LAYOUT_LZ4HC);
+                            large = write_layout(s->tree, EROFS_LAYOUT_LZ4HC);
         const DeltaOptions o = options_of(EROFS_LAYOUT_LZ4HC);
         _cleanup_(made_done) Made more = {}, less = {};
 
@@ -298,7 +268,7 @@ static void what_is_damaged_in_the_old_image_is_noticed(void **state) {
         const DeltaOptions o = options_of(EROFS_LAYOUT_LZ4HC);
         _cleanup_(made_done) Made m = {};
         size_t old_size, new_size, noticed = 0;
-        _cleanup_free_ char *old = read_all(old_fd, &old_size), *new = read_all(new_fd, &new_size),
+        _cleanup_free_ char *old = read_file(old_fd, &old_size), *new = read_file(new_fd, &new_size),
                             *made = xmalloc(new_size);
 
         make_delta(old_fd, new_fd, &o, &m);

@@ -10,38 +10,6 @@
 #define BUILD_TIME 1700000000
 #include "erofs-fixture.h"
 
-static int new_file(void) {
-        _cleanup_error_ Error e = {};
-        const char *folder = getenv("TMPDIR");
-        int fd = -EBADF;
-
-        if (io_tmpfile(isempty(folder) ? "/var/tmp" : folder, &fd, &e) < 0)
-                fail_msg("%s", e.message);
-        return fd;
-}
-
-static int write_image(const Tree *t, ErofsLayout layout) {
-        const ErofsOptions o = { .layout = layout, .build_time = BUILD_TIME, .modules_plain = true, .n_workers = 1 };
-        _cleanup_error_ Error e = {};
-        int fd = new_file();
-        uint64_t size;
-
-        if (erofs_write(t, "/usr", &o, fd, &size, &e) < 0)
-                fail_msg("%s", e.message);
-        return fd;
-}
-
-static char *read_image(int fd, uint64_t *ret_size) {
-        struct stat st;
-        char *image;
-
-        assert_int_equal(fstat(fd, &st), 0);
-        image = xmalloc((size_t) st.st_size);
-        assert_int_equal(io_pread_all(fd, image, (size_t) st.st_size, 0, NULL), 0);
-        *ret_size = (uint64_t) st.st_size;
-        return image;
-}
-
 static ErofsExtents *read_extents(int fd) {
         _cleanup_error_ Error e = {};
         ErofsExtents *x = NULL;
@@ -136,13 +104,13 @@ static int count_file(Tree *t, Node *n, const char *path, void *userdata) {
 }
 
 static void check_image(Tree *t, ErofsLayout layout, size_t ret_kinds[4]) {
-        _cleanup_close_ int fd = write_image(t, layout);
+        _cleanup_close_ int fd = write_layout(t, layout);
         _cleanup_(erofs_extents_freep) ErofsExtents *x = read_extents(fd);
         _cleanup_free_ char *image = NULL;
-        uint64_t size;
+        size_t size;
         size_t n = 0;
 
-        image = read_image(fd, &size);
+        image = read_file(fd, &size);
         assert_int_equal(x->size, size);
         check_owners(x);
         check_order(x);
@@ -192,7 +160,7 @@ static void contents_of_a_compressed_image_are_where_it_says(void **state) {
 
 static void a_file_stored_as_it_is_has_one_extent(void **state) {
         const State *s = *state;
-        _cleanup_close_ int fd = write_image(s->tree, EROFS_LAYOUT_LZ4HC);
+        _cleanup_close_ int fd = write_layout(s->tree, EROFS_LAYOUT_LZ4HC);
         _cleanup_(erofs_extents_freep) ErofsExtents *x = read_extents(fd);
         const ErofsFile *module = find(x, "/lib/modules/6.12/kernel/some.ko");
 
@@ -205,7 +173,7 @@ static void a_file_stored_as_it_is_has_one_extent(void **state) {
 
 static void hard_links_are_one_file(void **state) {
         const State *s = *state;
-        _cleanup_close_ int fd = write_image(s->tree, EROFS_LAYOUT_PLAIN);
+        _cleanup_close_ int fd = write_layout(s->tree, EROFS_LAYOUT_PLAIN);
         _cleanup_(erofs_extents_freep) ErofsExtents *x = read_extents(fd);
 
         assert_non_null(find(x, "/aaa-first-name"));
@@ -226,11 +194,11 @@ static void refuse(const void *image, size_t size, Refusal wanted) {
 
 static void what_is_no_image_is_refused(void **state) {
         const State *s = *state;
-        _cleanup_close_ int fd = write_image(s->tree, EROFS_LAYOUT_PLAIN);
+        _cleanup_close_ int fd = write_layout(s->tree, EROFS_LAYOUT_PLAIN);
         _cleanup_free_ char *image = NULL;
-        uint64_t size;
+        size_t size;
 
-        image = read_image(fd, &size);
+        image = read_file(fd, &size);
         refuse("", 0, REFUSAL_BAD_FORMAT);
         refuse("no image", 8, REFUSAL_BAD_FORMAT);
         refuse(image, EROFS_BLOCK_BYTES, REFUSAL_BAD_FORMAT);
@@ -240,14 +208,14 @@ static void what_is_no_image_is_refused(void **state) {
 /* The place of one file's content, wherever it stands among the inodes, is replaced by another's. */
 static void files_that_share_blocks_are_refused(void **state) {
         const State *s = *state;
-        _cleanup_close_ int fd = write_image(s->tree, EROFS_LAYOUT_PLAIN);
+        _cleanup_close_ int fd = write_layout(s->tree, EROFS_LAYOUT_PLAIN);
         _cleanup_(erofs_extents_freep) ErofsExtents *x = read_extents(fd);
         _cleanup_free_ char *image = NULL;
         uint32_t from, to;
-        uint64_t size;
+        size_t size;
         unsigned n = 0;
 
-        image = read_image(fd, &size);
+        image = read_file(fd, &size);
         from = (uint32_t) (x->extents[find(x, "/size-65536")->first].physical / EROFS_BLOCK_BYTES);
         to = (uint32_t) (x->extents[find(x, "/lib/large")->first].physical / EROFS_BLOCK_BYTES) + 3;
         for (size_t i = 0; i < x->n_metadata; i++) {
@@ -282,13 +250,13 @@ static Tree *small_tree(void) {
 /* Whatever comes back still keeps its promises; most damage is among the inodes. */
 static void damage_is_refused_or_harmless(void **state) {
         _cleanup_(tree_freep) Tree *t = small_tree();
-        _cleanup_close_ int fd = write_image(t, EROFS_LAYOUT_LZ4HC);
+        _cleanup_close_ int fd = write_layout(t, EROFS_LAYOUT_LZ4HC);
         _cleanup_(erofs_extents_freep) ErofsExtents *whole = read_extents(fd);
         _cleanup_free_ char *image = NULL, *changed = NULL;
         unsigned seed = 1, n_refused = 0, n_read = 0;
-        uint64_t size;
+        size_t size;
 
-        image = read_image(fd, &size);
+        image = read_file(fd, &size);
         changed = xmalloc(size);
         for (int i = 0; i < 400; i++) {
                 _cleanup_(erofs_extents_freep) ErofsExtents *x = NULL;

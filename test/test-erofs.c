@@ -43,32 +43,6 @@ static ErofsOptions lz4hc(void) {
         return o;
 }
 
-static int new_file(void) {
-        _cleanup_error_ Error e = {};
-        const char *folder = getenv("TMPDIR");
-        int fd = -EBADF;
-
-        if (io_tmpfile(isempty(folder) ? "/var/tmp" : folder, &fd, &e) < 0)
-                fail_msg("%s", e.message);
-        return fd;
-}
-
-static int write_image(const Tree *t, const ErofsOptions *opt, uint64_t *ret_size) {
-        _cleanup_error_ Error e = {};
-        uint64_t size = 0;
-        int fd = new_file();
-        struct stat st;
-
-        if (erofs_write(t, "/usr", opt, fd, &size, &e) < 0)
-                fail_msg("%s", e.message);
-        assert_int_equal(fstat(fd, &st), 0);
-        assert_int_equal(size, st.st_size);
-        assert_int_equal(size % EROFS_BLOCK_BYTES, 0);
-        if (ret_size)
-                *ret_size = size;
-        return fd;
-}
-
 static Sha256 hash_image(const Tree *t, const ErofsOptions *opt) {
         uint64_t size;
         _cleanup_close_ int fd = write_image(t, opt, &size);
