@@ -182,7 +182,7 @@ static void measure_old(Image *new, const char *name, unsigned digest_size) {
 
         check(reuse_open(m, &m->slots[1], &new->salt, &reuse, &e), &e);
         opened = cpu_seconds() - began;
-        check(block_map_build(new->fd, new->size, new->salt.bytes, sizeof new->salt.bytes, digest_size, &map, &e), &e);
+        check(block_map_build(new->fd, new->size, new->salt.bytes, digest_size, &map, &e), &e);
         block_map_format(map, &text);
         check(block_map_parse(text.data, text.size, new->size, "map", &again, &e), &e);
         if (!reuse) {

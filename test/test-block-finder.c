@@ -53,7 +53,7 @@ static uint64_t missing(const uint32_t *old, size_t n_old, const uint32_t *new, 
         ok(block_finder_add_image(f, old_fd, n_old * BLOCK, &salt, &e), &e);
         assert_true(block_finder_sort(f));
         assert_int_equal(block_finder_missing(f, index), index->n_frames * PACKED); /* no map yet */
-        ok(block_map_build(new_fd, n_new * BLOCK, salt.bytes, sizeof salt.bytes, 2, &map, &e), &e);
+        ok(block_map_build(new_fd, n_new * BLOCK, salt.bytes, 2, &map, &e), &e);
         block_finder_set_map(f, map);
         return block_finder_missing(f, index) / PACKED;
 }

@@ -372,9 +372,7 @@ static void published_map_is_that_of_the_image(void **state) {
         publish_ok(block_map_parse(bytes.data, bytes.size, PUBLISH_USR_SIZE, "map", &map, &e), &e);
         image = open(path, O_RDONLY | O_CLOEXEC);
         assert_true(image >= 0);
-        publish_ok(block_map_build(image, PUBLISH_USR_SIZE, d->verity_salt.bytes, sizeof d->verity_salt.bytes,
-                                   map->digest_size, &built, &e),
-                   &e);
+        publish_ok(block_map_build(image, PUBLISH_USR_SIZE, d->verity_salt.bytes, map->digest_size, &built, &e), &e);
         assert_memory_equal(map->digests, built->digests, map->n_blocks * map->digest_size);
 }
 

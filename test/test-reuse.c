@@ -114,7 +114,7 @@ static size_t find_all(const Disk *d, Reuse *r, const uint32_t *numbers, size_t 
 
         ok(io_tmpfile(d->folder, &fd, &e), &e);
         ok(io_write_all(fd, image, n * BLOCK, &e), &e);
-        ok(block_map_build(fd, n * BLOCK, d->salt.bytes, sizeof d->salt.bytes, digest_size, &map, &e), &e);
+        ok(block_map_build(fd, n * BLOCK, d->salt.bytes, digest_size, &map, &e), &e);
         reuse_set_map(r, map);
         for (size_t at = 0; at < n * BLOCK; at += FRAME) {
                 size_t size = MIN(FRAME, n * BLOCK - at);

@@ -323,8 +323,7 @@ static int write_map(int image, const char *folder, ReleaseDescription *d, Packe
 
         if (size / BLOCK_MAP_BLOCK_SIZE > BLOCK_MAP_BLOCKS_MAX)
                 return 0;
-        r = block_map_build(image, size, d->verity_salt.bytes, sizeof d->verity_salt.bytes, map_digest_size(size), &map,
-                            reterr);
+        r = block_map_build(image, size, d->verity_salt.bytes, map_digest_size(size), &map, reterr);
         if (r < 0)
                 return r;
         block_map_format(map, &p->map_text);

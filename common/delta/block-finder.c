@@ -211,7 +211,7 @@ int block_finder_add_image(BlockFinder *f, int fd, uint64_t size, const Sha256 *
         uint32_t *keys;
         int r;
 
-        r = block_map_build(fd, size, salt->bytes, sizeof salt->bytes, KEY_SIZE, &map, reterr);
+        r = block_map_build(fd, size, salt->bytes, KEY_SIZE, &map, reterr);
         if (r < 0)
                 return r;
         keys = block_finder_room(f, map->n_blocks);

@@ -2,26 +2,12 @@
 
 #include "block-map.h"
 #include "io.h"
+#include "verity.h"
+#include "wire.h"
 
 #define READ_SIZE ((size_t) 256 * BLOCK_MAP_BLOCK_SIZE)
 /* Fewer alike are not worth the head of another group. */
 #define RUN_MIN 8
-
-static uint64_t read_number(const uint8_t *p, size_t bytes) {
-        uint64_t value = 0;
-
-        for (size_t i = bytes; i > 0; i--)
-                value = value << 8 | p[i - 1];
-        return value;
-}
-
-static void append_number(Buffer *b, uint64_t value, size_t bytes) {
-        uint8_t text[8];
-
-        for (size_t i = 0; i < bytes; i++)
-                text[i] = (uint8_t) (value >> 8 * i);
-        buffer_append(b, text, bytes);
-}
 
 BlockMap *block_map_free(BlockMap *map) {
         if (!map)
@@ -49,8 +35,8 @@ static int read_header(const uint8_t *p, size_t size, uint64_t wanted_size, cons
 
         if (size < BLOCK_MAP_HEADER_SIZE || memcmp(p, BLOCK_MAP_MAGIC, 8) != 0)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: not a map of blocks", what);
-        image_size = read_number(p + 8, 8);
-        digest_size = read_number(p + 16, 4);
+        image_size = wire_get_u64(p + 8);
+        digest_size = wire_get_u32(p + 16);
         if (digest_size < 1 || digest_size > BLOCK_MAP_DIGEST_MAX)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: digests of %" PRIu64 " bytes", what,
                                  digest_size);
@@ -85,8 +71,8 @@ int block_map_parse(const void *data, size_t size, uint64_t image_size, const ch
 
                 if (end - p < BLOCK_MAP_GROUP_SIZE)
                         return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: ends early", what);
-                n = read_number(p, 4);
-                repeated = read_number(p + 4, 4);
+                n = wire_get_u32(p);
+                repeated = wire_get_u32(p + 4);
                 p += BLOCK_MAP_GROUP_SIZE;
                 if (n == 0 || n > left || repeated > left - n || n * map->digest_size > (uint64_t) (end - p))
                         return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT,
@@ -124,8 +110,8 @@ static size_t alike(const BlockMap *map, size_t block) {
 
 void block_map_format(const BlockMap *map, Buffer *ret) {
         buffer_append(ret, BLOCK_MAP_MAGIC, 8);
-        append_number(ret, map->image_size, 8);
-        append_number(ret, map->digest_size, 4);
+        wire_append_u64(ret, map->image_size);
+        wire_append_u32(ret, map->digest_size);
         for (size_t begin = 0; begin < map->n_blocks;) {
                 size_t end = begin, run = 1;
 
@@ -137,14 +123,14 @@ void block_map_format(const BlockMap *map, Buffer *ret) {
                 }
                 /* The first of those that are alike stands with the ones before it. */
                 run = end < map->n_blocks ? run : 0;
-                append_number(ret, end - begin + (run > 0), 4);
-                append_number(ret, run > 0 ? run - 1 : 0, 4);
+                wire_append_u32(ret, (uint32_t) (end - begin + (run > 0)));
+                wire_append_u32(ret, (uint32_t) (run > 0 ? run - 1 : 0));
                 buffer_append(ret, digest_at(map, begin), (end - begin + (run > 0)) * map->digest_size);
                 begin = end + run;
         }
 }
 
-int block_map_build(int fd, uint64_t image_size, const uint8_t *salt, size_t salt_size, unsigned digest_size,
+int block_map_build(int fd, uint64_t image_size, const uint8_t salt[static VERITY_SALT_SIZE], unsigned digest_size,
                     BlockMap **ret, Error *reterr) {
         _cleanup_(block_map_freep) BlockMap *map = NULL;
         _cleanup_(hasher_freep) Hasher *hasher = hasher_new();
@@ -164,9 +150,7 @@ int block_map_build(int fd, uint64_t image_size, const uint8_t *salt, size_t sal
                 for (size_t i = 0; i < n; i += BLOCK_MAP_BLOCK_SIZE) {
                         Sha256 digest;
 
-                        hasher_update(hasher, salt, salt_size);
-                        hasher_update(hasher, buffer + i, BLOCK_MAP_BLOCK_SIZE);
-                        hasher_final(hasher, &digest);
+                        verity_block_digest(hasher, salt, buffer + i, &digest);
                         memcpy(map->digests + (at + i) / BLOCK_MAP_BLOCK_SIZE * digest_size, digest.bytes, digest_size);
                 }
                 at += n;

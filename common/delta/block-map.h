@@ -19,12 +19,12 @@
  * one that is known but ambiguous costs a frame only if the right one of its places is not found (reuse.h), which
  * neighbours nearly always tell. */
 
-#include "hash.h"
+#include "verity.h"
 
 #define BLOCK_MAP_MAGIC "SEALABM1"
 #define BLOCK_MAP_HEADER_SIZE 20
 #define BLOCK_MAP_GROUP_SIZE 8
-#define BLOCK_MAP_BLOCK_SIZE 4096
+#define BLOCK_MAP_BLOCK_SIZE VERITY_BLOCK_SIZE
 #define BLOCK_MAP_DIGEST_MAX 4
 #define BLOCK_MAP_BLOCKS_MAX ((uint64_t) 1 << 23) /* an image of 32 GiB: at most 32 MiB in memory */
 /* One digest and a group's head for each block is more than any writer needs. */
@@ -48,7 +48,7 @@ int block_map_parse(const void *data, size_t size, uint64_t image_size, const ch
                     Error *reterr);
 void block_map_format(const BlockMap *map, Buffer *ret);
 /* From the image itself. */
-int block_map_build(int fd, uint64_t image_size, const uint8_t *salt, size_t salt_size, unsigned digest_size,
+int block_map_build(int fd, uint64_t image_size, const uint8_t salt[static VERITY_SALT_SIZE], unsigned digest_size,
                     BlockMap **ret, Error *reterr);
 /* The first bytes of a digest as a number, most significant byte first; of a block of the map. */
 uint32_t block_map_key(const uint8_t *digest, unsigned digest_size);

@@ -1,25 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "frame-index.h"
+#include "wire.h"
 
 /* zstd's own bound for what cannot be compressed (ZSTD_COMPRESSBOUND), with room for header and checksum. */
 static uint64_t packed_size_max(uint32_t size) {
         return (uint64_t) size + (size >> 8) + 1024;
-}
-
-static uint32_t read_u32(const uint8_t *p) {
-        return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 | (uint32_t) p[3] << 24;
-}
-
-static uint64_t read_u64(const uint8_t *p) {
-        return (uint64_t) read_u32(p) | (uint64_t) read_u32(p + 4) << 32;
-}
-
-static void append_u32(Buffer *b, uint32_t value) {
-        uint8_t bytes[4] = { (uint8_t) value, (uint8_t) (value >> 8), (uint8_t) (value >> 16),
-                             (uint8_t) (value >> 24) };
-
-        buffer_append(b, bytes, sizeof bytes);
 }
 
 static uint64_t frames_needed(uint64_t image_size, uint32_t frame_size) {
@@ -71,9 +57,9 @@ int frame_index_parse(const void *data, size_t size, const char *what, FrameInde
 
         if (size < FRAME_INDEX_HEADER_SIZE || memcmp(p, FRAME_INDEX_MAGIC, 8) != 0)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: not an index of frames", what);
-        image_size = read_u64(p + 8);
-        frame_size = read_u32(p + 16);
-        n = read_u32(p + 20);
+        image_size = wire_get_u64(p + 8);
+        frame_size = wire_get_u32(p + 16);
+        n = wire_get_u32(p + 20);
         if (frame_size < FRAME_SIZE_MIN || frame_size > FRAME_SIZE_MAX || frame_size % FRAME_SIZE_MIN != 0)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s: a frame size of %" PRIu32 " bytes", what,
                                  frame_size);
@@ -90,7 +76,7 @@ int frame_index_parse(const void *data, size_t size, const char *what, FrameInde
         index = frame_index_new(image_size, frame_size);
         p += FRAME_INDEX_HEADER_SIZE;
         for (size_t i = 0; i < n; i++, p += FRAME_INDEX_ENTRY_SIZE) {
-                index->frames[i].packed_size = read_u32(p);
+                index->frames[i].packed_size = wire_get_u32(p);
                 memcpy(index->frames[i].sha256.bytes, p + 4, SHA256_SIZE);
                 if (index->frames[i].packed_size == 0 ||
                     index->frames[i].packed_size > packed_size_max(frame_index_size(index, i)))
@@ -107,12 +93,11 @@ int frame_index_parse(const void *data, size_t size, const char *what, FrameInde
 
 void frame_index_format(const FrameIndex *index, Buffer *ret) {
         buffer_append(ret, FRAME_INDEX_MAGIC, 8);
-        append_u32(ret, (uint32_t) index->image_size);
-        append_u32(ret, (uint32_t) (index->image_size >> 32));
-        append_u32(ret, index->frame_size);
-        append_u32(ret, (uint32_t) index->n_frames);
+        wire_append_u64(ret, index->image_size);
+        wire_append_u32(ret, index->frame_size);
+        wire_append_u32(ret, (uint32_t) index->n_frames);
         for (size_t i = 0; i < index->n_frames; i++) {
-                append_u32(ret, index->frames[i].packed_size);
+                wire_append_u32(ret, index->frames[i].packed_size);
                 buffer_append(ret, index->frames[i].sha256.bytes, SHA256_SIZE);
         }
 }

@@ -26,6 +26,20 @@ static inline void wire_put_u64(uint8_t *p, uint64_t value) {
                 p[i] = (uint8_t) (value >> 8 * i);
 }
 
+static inline void wire_append_u32(Buffer *b, uint32_t value) {
+        uint8_t bytes[4];
+
+        wire_put_u32(bytes, value);
+        buffer_append(b, bytes, sizeof bytes);
+}
+
+static inline void wire_append_u64(Buffer *b, uint64_t value) {
+        uint8_t bytes[8];
+
+        wire_put_u64(bytes, value);
+        buffer_append(b, bytes, sizeof bytes);
+}
+
 static inline void wire_append_varint(Buffer *b, uint64_t value) {
         uint8_t bytes[VARINT_SIZE_MAX];
         size_t n = 0;

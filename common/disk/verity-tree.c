@@ -57,10 +57,10 @@ int verity_check_size(uint64_t size, Error *reterr) {
 
 static void add_digest(HashTree *t, size_t level, const Sha256 *digest);
 
-static void hash_block(HashTree *t, const void *block, Sha256 *ret) {
-        hasher_update(t->hasher, t->salt, VERITY_SALT_SIZE);
-        hasher_update(t->hasher, block, VERITY_BLOCK_SIZE);
-        hasher_final(t->hasher, ret);
+void verity_block_digest(Hasher *hasher, const uint8_t salt[static VERITY_SALT_SIZE], const void *block, Sha256 *ret) {
+        hasher_update(hasher, salt, VERITY_SALT_SIZE);
+        hasher_update(hasher, block, VERITY_BLOCK_SIZE);
+        hasher_final(hasher, ret);
 }
 
 /* A full block goes up when the next digest comes and not before, so that the single top digest stays where it is. */
@@ -74,7 +74,7 @@ static void flush_level(HashTree *t, size_t level) {
                 t->write_error = io_pwrite_all(t->write_fd, l->block, sizeof(l->block), l->position, t->reterr);
                 l->position += VERITY_BLOCK_SIZE;
         }
-        hash_block(t, l->block, &digest);
+        verity_block_digest(t->hasher, t->salt, l->block, &digest);
         add_digest(t, level + 1, &digest);
 }
 
@@ -117,7 +117,7 @@ static int hash_data(HashTree *t, int fd, uint64_t offset, uint64_t size, Sha256
                 for (size_t i = 0; i < n; i += VERITY_BLOCK_SIZE) {
                         Sha256 digest;
 
-                        hash_block(t, buffer + i, &digest);
+                        verity_block_digest(t->hasher, t->salt, buffer + i, &digest);
                         add_digest(t, 0, &digest);
                 }
                 if (t->write_error < 0)

@@ -30,6 +30,8 @@ int verity_write_tree(int data_fd, uint64_t data_offset, uint64_t data_size, int
 /* What the superblock at offset says; REFUSAL_BAD_FORMAT if there is none of our kind (version 1, SHA-256, blocks of
  * 4096 bytes, a salt of 32). */
 int verity_read_superblock(int fd, uint64_t offset, uint64_t *ret_data_size, VerityOptions *ret_options, Error *reterr);
+/* The digest of one data block, and of one of the tree: SHA-256 over salt and block. The hasher is left as it was. */
+void verity_block_digest(Hasher *hasher, const uint8_t salt[static VERITY_SALT_SIZE], const void *block, Sha256 *ret);
 /* REFUSAL_BAD_VALUE for what is empty or no multiple of the block size. */
 int verity_check_size(uint64_t size, Error *reterr);
 /* Bytes that superblock and tree take for a data size. */

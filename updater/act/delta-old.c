@@ -70,9 +70,7 @@ static int check_blocks(DeltaOld *o, uint64_t offset, const uint8_t *data, size_
         for (size_t i = 0; i < n; i++) {
                 Sha256 digest;
 
-                hasher_update(o->hasher, o->salt, sizeof o->salt);
-                hasher_update(o->hasher, data + i * VERITY_BLOCK_SIZE, VERITY_BLOCK_SIZE);
-                hasher_final(o->hasher, &digest);
+                verity_block_digest(o->hasher, o->salt, data + i * VERITY_BLOCK_SIZE, &digest);
                 if (!sha256_equal(&digest, &o->digests[i]))
                         return damaged(o, offset + i * VERITY_BLOCK_SIZE, reterr);
         }
