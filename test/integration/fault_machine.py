@@ -3,7 +3,8 @@
 # For updater-faults.py and updater-powercut.py: the machine of updater.sh as a folder, the jobs that change it, and what must
 # hold after one of them was broken off anywhere.
 #
-# FOLDER has pristine (a machine that runs 1), releases, served (a repository with 2 as the newest) and repo.
+# FOLDER has pristine (a machine that runs 1), releases, repo, and repositories with 2 as the newest: served, and
+# served-deltas, which has deltas from 1.
 
 import glob, hashlib, json, os, shutil, subprocess
 
@@ -43,19 +44,19 @@ class World:
 
 
 class Machine:
-    def __init__(self, world, path, runs="1"):
-        self.world, self.path, self.runs = world, path, runs
+    def __init__(self, world, path, runs="1", served="served"):
+        self.world, self.path, self.runs, self.served = world, path, runs, served
 
     def copy(self, path, runs=None):
         shutil.rmtree(path, ignore_errors=True)
         subprocess.run(["cp", "-a", "--sparse=always", self.path, path], check=True)
-        return Machine(self.world, path, runs or self.runs)
+        return Machine(self.world, path, runs or self.runs, self.served)
 
     def command(self, *kind):
         w = self.world
         return [w.program, "job", *kind, "--root", self.path + "/root", "--disk", self.path + "/disk", "--boot", self.path + "/esp",
                 "--running", w.release(self.runs, "usr.roothash").decode().strip(), "--state", self.path + "/state",
-                "--anchor", w.folder + "/repo/metadata/1.root.json", "--repository", "file://" + w.folder + "/served"]
+                "--anchor", w.folder + "/repo/metadata/1.root.json", "--repository", f"file://{w.folder}/{self.served}"]
 
     def job(self, *kind, wrap=(), env=None):
         try:
@@ -136,7 +137,8 @@ class Scenario:
     """prepare() turns a pristine machine into the one on which command runs; after() says what must hold wherever it broke off,
     again() brings it to its end and says what must hold then."""
 
-    name, command = "", ()
+    name, command, served = "", (), "served"
+    share = 20  # of a sample, one part in so many
 
     def prepare(self, m):
         pass
@@ -155,7 +157,7 @@ class Scenario:
 
 
 class Update(Scenario):
-    name, command = "update", ("update",)
+    name, command, share = "update", ("update",), 2
 
     def prepare(self, m):
         m.stamps()
@@ -205,6 +207,15 @@ class Update(Scenario):
         expect(not status["state"]["bad"], "something is known to be bad")
         expect((status["state"].get("trial") or {}).get("version") == "2", "no trial")
         expect(not m.has_stamps(), f"stamps are left: {m.has_stamps()}")
+
+
+class UpdateByDelta(Update):
+    name, served, share = "update by delta", "served-deltas", 3
+
+    def prepare(self, m):
+        super().prepare(m)
+        plan = m.succeeds("check")["data"]
+        expect(plan["usrWay"] == plan["ukiWay"] == "delta", f"not by delta: {plan}")
 
 
 class Bless(Scenario):
@@ -397,7 +408,7 @@ class AfterReset(FactoryReset):
         Scenario.after(self, m)
 
 
-SCENARIOS = [Update, Bless, FallBack, Revert, Unpin, Pin, PinTrial, FactoryReset, ResetCalledOff, AfterReset]
+SCENARIOS = [Update, UpdateByDelta, Bless, FallBack, Revert, Unpin, Pin, PinTrial, FactoryReset, ResetCalledOff, AfterReset]
 
 
 def check(scenario, m):
@@ -412,7 +423,7 @@ def prepared(world, kind):
     path = f"{world.folder}/prepared/{scenario.name.replace(' ', '-')}"
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    m = Machine(world, world.folder + "/pristine").copy(path)
+    m = Machine(world, world.folder + "/pristine", served=scenario.served).copy(path)
     scenario.prepare(m)
     scenario.begin(m)
     return scenario, m

@@ -10,7 +10,8 @@
 # is what is there after the one before.
 #
 # After each: what runs is as it was; an entry of 2 is there only if 2 is complete behind it; the state is readable; and one
-# more run brings it to its end, with the right bytes everywhere. NUMBER of cases: a sample over all of it, half of it updates.
+# more run brings it to its end, with the right bytes everywhere. NUMBER: a sample of about so many cases over all of it, of which
+# each kind of job has its share.
 
 import collections, concurrent.futures, os, re, shutil, subprocess, sys, threading
 
@@ -91,7 +92,7 @@ def all_cases(scenario, template, calls):
 def sample(cases, number):
     step = max(1.0, len(cases) / number)
     chosen = [cases[int(i * step)] for i in range(min(number, len(cases)))]
-    if cases[0].scenario.name == "update":
+    if cases[0].scenario.command == ("update",):
         chosen += [c for c in cases if c.call.startswith("rename") and c.fault == "signal=KILL"]
     chosen += [c for c in cases if c.fault == "short" and c.number == 0]
     return list(dict.fromkeys(chosen))
@@ -112,8 +113,7 @@ def main():
             scenario, template = prepared(world, kind)
             calls = list_calls(scenario, template)
             cases = all_cases(scenario, template, calls)
-            share = int(wanted) // (2 if kind.name == "update" else 2 * len(SCENARIOS)) if wanted != "all" else 0
-            run = cases if wanted == "all" else sample(cases, max(share, 3))
+            run = cases if wanted == "all" else sample(cases, max(int(wanted) // kind.share, 3))
             results = list(pool.map(report_case, run))
             complaints = [c for _, c in results if c]
             wrong += len(complaints)

@@ -288,7 +288,7 @@ def build(state, path):
         else:
             with open(target, "wb") as f:
                 f.write(value)
-    return Machine(state.template.world, path, state.template.runs)
+    return Machine(state.template.world, path, state.template.runs, state.template.served)
 
 
 def one(state, folder):

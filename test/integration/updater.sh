@@ -31,6 +31,8 @@ releases_are_published() {
         "$SEALAB" repo init "$W/repo" --keys "$W/keys" --channel stable --channel beta
         publish 2 --epoch 5
         cp -a "$W/repo" "$W/repo-2"
+        cp -a "$W/repo" "$W/served-deltas"
+        "$BUILD/delta-tool" publish "$W/served-deltas" "$W/keys" "$W/releases/desk_1" "$W/releases/desk_2"
         publish 3 --epoch 6
         cp -a "$W/repo" "$W/repo-3"
 }
@@ -529,7 +531,7 @@ every_durable_call_may_be_the_last_or_fail() {
 
 # And a disk that lies about flushing must be noticed, or the test could not fail.
 a_power_cut_leaves_the_old_or_the_new() {
-        local how=(2 update revert factory-reset)
+        local how=(2 update "update by delta" revert factory-reset)
         strace -o /dev/null true 2>/dev/null || skip "strace is missing, or may not trace here"
         [ "${SEALAB_TEST_ALL:-0}" = 0 ] || how=(16)
         fresh
