@@ -166,3 +166,73 @@ static inline int publish_fixture_teardown(void **state) {
         free(f);
         return 0;
 }
+
+/* ---- changes ---- */
+
+/* What a change makes of the repository: the error's id, or REFUSAL_NONE; r tells 0 from 1. */
+typedef struct Result {
+        int r;
+        Refusal id;
+} Result;
+
+/* Signs and stores it if there is something to. */
+static inline Result finish(PublishFixture *f, Change *c, int r, Error *e) {
+        Result result = { .r = r, .id = e->id };
+
+        if (r == 0) {
+                publish_ok(change_sign(c, f->keys, e), e);
+                publish_ok(change_commit(c, NULL, e), e);
+        }
+        return result;
+}
+
+#define assert_result(call, wanted_r, wanted_id)                                                                       \
+        do {                                                                                                           \
+                Result _result = call;                                                                                 \
+                assert_string_equal(refusal_name(_result.id), refusal_name(wanted_id));                                \
+                if (_result.id == REFUSAL_NONE)                                                                        \
+                        assert_int_equal(_result.r, wanted_r);                                                         \
+        } while (0)
+#define assert_done(call) assert_result(call, 0, REFUSAL_NONE)
+#define assert_nothing(call) assert_result(call, 1, REFUSAL_NONE)
+#define assert_refused(call, id) assert_result(call, 0, id)
+
+/* ---- what is public ---- */
+
+typedef struct View {
+        Repository *repository;
+        PublishedRelease *items;
+        size_t n_items;
+        const TufMetadata *channel;
+} View;
+
+static inline void view_done(View *v) {
+        published_releases_free(v->items, v->n_items);
+        repository_free(v->repository);
+}
+#define _cleanup_view_ _cleanup_(view_done)
+
+static inline View look(PublishFixture *f, const char *channel) {
+        _cleanup_error_ Error e = {};
+        View v = {};
+
+        publish_ok(repository_open(f->storage, NULL, 0, &v.repository, &e), &e);
+        v.channel = repository_role(v.repository, channel);
+        publish_ok(published_releases(v.channel, channel, &v.items, &v.n_items, &e), &e);
+        return v;
+}
+
+/* A target's file, which has the length and the digest that metadata says. */
+static inline Buffer stored(PublishFixture *f, const View *v, const char *path) {
+        const TufTarget *t = tuf_find_target(v->channel, path);
+        _cleanup_free_ char *name = NULL;
+        _cleanup_error_ Error e = {};
+        Buffer b = {};
+
+        assert_non_null(t);
+        name = repository_target_path(path, &t->hashes);
+        publish_ok(storage_read(f->storage, name, (size_t) 16 << 20, &b, &e), &e);
+        assert_int_equal(b.size, t->length);
+        publish_ok(tuf_check_hashes(&t->hashes, b.data, b.size, path, &e), &e);
+        return b;
+}

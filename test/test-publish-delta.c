@@ -18,7 +18,6 @@ static size_t make_image(Release *r, char content);
 #include "publish-fixture.h"
 
 #define KIB ((size_t) 1 << 10)
-#define MIB ((size_t) 1 << 20)
 
 /* ---- images ---- */
 
@@ -62,21 +61,6 @@ static size_t make_image(Release *r, char content) {
 }
 
 /* ---- changes ---- */
-
-typedef struct Result {
-        int r;
-        Refusal id;
-} Result;
-
-static Result finish(PublishFixture *f, Change *c, int r, Error *e) {
-        Result result = { .r = r, .id = e->id };
-
-        if (r == 0) {
-                publish_ok(change_sign(c, f->keys, e), e);
-                publish_ok(change_commit(c, NULL, e), e);
-        }
-        return result;
-}
 
 static Result publish_with_budget(PublishFixture *f, const char *version, uint64_t budget, PublishOptions o) {
         _cleanup_free_ char *folder = publish_release(f->folder, "desk", version, version[strlen(version) - 1], false);
@@ -138,41 +122,7 @@ static char *expire(PublishFixture *f, size_t keep) {
         return removed ? strv_join(removed, "; ") : NULL;
 }
 
-#define assert_result(call, wanted_r, wanted_id)                                                                       \
-        do {                                                                                                           \
-                Result _result = call;                                                                                 \
-                assert_string_equal(refusal_name(_result.id), refusal_name(wanted_id));                                \
-                if (_result.id == REFUSAL_NONE)                                                                        \
-                        assert_int_equal(_result.r, wanted_r);                                                         \
-        } while (0)
-#define assert_done(call) assert_result(call, 0, REFUSAL_NONE)
-#define assert_nothing(call) assert_result(call, 1, REFUSAL_NONE)
-#define assert_refused(call, id) assert_result(call, 0, id)
-
 /* ---- what is public ---- */
-
-typedef struct View {
-        Repository *repository;
-        PublishedRelease *items;
-        size_t n_items;
-        const TufMetadata *channel;
-} View;
-
-static void view_done(View *v) {
-        published_releases_free(v->items, v->n_items);
-        repository_free(v->repository);
-}
-#define _cleanup_view_ _cleanup_(view_done)
-
-static View look(PublishFixture *f, const char *channel) {
-        _cleanup_error_ Error e = {};
-        View v = {};
-
-        publish_ok(repository_open(f->storage, NULL, 0, &v.repository, &e), &e);
-        v.channel = repository_role(v.repository, channel);
-        publish_ok(published_releases(v.channel, channel, &v.items, &v.n_items, &e), &e);
-        return v;
-}
 
 static const ReleaseDescription *release_of(const View *v, const char *version) {
         for (size_t i = 0; i < v->n_items; i++)
@@ -191,16 +141,8 @@ static char *deltas_of(PublishFixture *f, const char *channel, const char *versi
 
         buffer_puts(&list, "");
         for (size_t i = 0; i < d->n_deltas; i++) {
-                const TufTarget *t = tuf_find_target(v.channel, d->deltas[i].target);
-                _cleanup_free_ char *name = NULL;
-                _cleanup_buffer_ Buffer b = {};
-                _cleanup_error_ Error e = {};
+                _cleanup_buffer_ Buffer b = stored(f, &v, d->deltas[i].target);
 
-                assert_non_null(t);
-                name = repository_target_path(t->path, &t->hashes);
-                assert_int_equal(storage_read(f->storage, name, 16 * MIB, &b, &e), 0);
-                assert_int_equal(b.size, t->length);
-                publish_ok(tuf_check_hashes(&t->hashes, b.data, b.size, name, &e), &e);
                 buffer_printf(&list, "%s%s.%s", i > 0 ? " " : "", d->deltas[i].from,
                               artifact_kind_name(d->deltas[i].artifact));
         }
@@ -249,16 +191,13 @@ static void a_delta_says_between_which_releases_it_is(void **state) {
         assert_int_equal(d->n_deltas, 2);
         for (size_t i = 0; i < 2; i++) {
                 const ArtifactDelta *a = &d->deltas[i];
-                const TufTarget *t = tuf_find_target(v.channel, a->target);
                 const Artifact *uki = d->artifacts + ARTIFACT_UKI, *old_uki = old->artifacts + ARTIFACT_UKI;
                 const bool usr = a->artifact == ARTIFACT_USR;
-                _cleanup_free_ char *name = repository_target_path(t->path, &t->hashes);
+                _cleanup_buffer_ Buffer b = stored(f, &v, a->target);
                 _cleanup_(delta_freep) Delta *delta = NULL;
-                _cleanup_buffer_ Buffer b = {};
                 _cleanup_error_ Error e = {};
                 Sha256 digest;
 
-                assert_int_equal(storage_read(f->storage, name, 16 * MIB, &b, &e), 0);
                 assert_true(a->head_size < b.size);
                 sha256_buffer(b.data, (size_t) a->head_size, &digest);
                 assert_true(sha256_equal(&digest, &a->head_sha256));

@@ -162,22 +162,6 @@ static void image_shorter_than_it_should_be_is_refused(void **state) {
 
 /* ---- releases ---- */
 
-/* What one of the four changes makes of the repository: the error's id, or REFUSAL_NONE; r tells 0 from 1. */
-typedef struct Result {
-        int r;
-        Refusal id;
-} Result;
-
-static Result finish(PublishFixture *f, Change *c, int r, Error *e) {
-        Result result = { .r = r, .id = e->id };
-
-        if (r == 0) {
-                publish_ok(change_sign(c, f->keys, e), e);
-                publish_ok(change_commit(c, NULL, e), e);
-        }
-        return result;
-}
-
 static Result publish_folder(PublishFixture *f, const char *folder, PublishOptions o) {
         _cleanup_(release_freep) Release *release = NULL;
         _cleanup_(change_freep) Change *c = NULL;
@@ -222,55 +206,6 @@ static Result expire(PublishFixture *f, size_t keep, char ***ret_removed) {
 
         publish_ok(change_begin(f->storage, f->now, &c, &e), &e);
         return finish(f, c, publish_expire(c, keep, ret_removed, &e), &e);
-}
-
-#define assert_result(call, wanted_r, wanted_id)                                                                       \
-        do {                                                                                                           \
-                Result _result = call;                                                                                 \
-                assert_int_equal(_result.id, wanted_id);                                                               \
-                if (_result.id == REFUSAL_NONE)                                                                        \
-                        assert_int_equal(_result.r, wanted_r);                                                         \
-        } while (0)
-#define assert_done(call) assert_result(call, 0, REFUSAL_NONE)
-#define assert_nothing(call) assert_result(call, 1, REFUSAL_NONE)
-#define assert_refused(call, id) assert_result(call, 0, id)
-
-typedef struct View {
-        Repository *repository;
-        PublishedRelease *items;
-        size_t n_items;
-        const TufMetadata *channel;
-} View;
-
-static void view_done(View *v) {
-        published_releases_free(v->items, v->n_items);
-        repository_free(v->repository);
-}
-#define _cleanup_view_ _cleanup_(view_done)
-
-static View look(PublishFixture *f, const char *channel) {
-        _cleanup_error_ Error e = {};
-        View v = {};
-
-        publish_ok(repository_open(f->storage, NULL, 0, &v.repository, &e), &e);
-        v.channel = repository_role(v.repository, channel);
-        publish_ok(published_releases(v.channel, channel, &v.items, &v.n_items, &e), &e);
-        return v;
-}
-
-/* The file in the repository has the length and the digest that metadata says. */
-static Buffer stored(PublishFixture *f, const View *v, const char *path) {
-        const TufTarget *t = tuf_find_target(v->channel, path);
-        _cleanup_free_ char *name = NULL;
-        _cleanup_error_ Error e = {};
-        Buffer b = {};
-
-        assert_non_null(t);
-        name = repository_target_path(path, &t->hashes);
-        assert_int_equal(storage_read(f->storage, name, 16 * MIB, &b, &e), 0);
-        assert_int_equal(b.size, t->length);
-        publish_ok(tuf_check_hashes(&t->hashes, b.data, b.size, path, &e), &e);
-        return b;
 }
 
 static void published_release_is_described_and_its_files_are_there(void **state) {
