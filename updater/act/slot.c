@@ -69,6 +69,9 @@ int slot_writer_open(const char *disk, const Slot *slot, const ReleaseDescriptio
         w->slot.version = NULL;
         w->data_size = size;
         w->verity_size = verity_hash_size(size);
+        /* What is there already is asked of the disk: memory may still hold what could not be written, or what somebody
+         * has written over since. */
+        drop_cache(w->fd, slot->usr.offset, size);
         w->root_hash = d->root_hash;
         memcpy(w->options.salt, d->verity_salt.bytes, VERITY_SALT_SIZE);
         memcpy(w->options.uuid, d->verity_uuid, sizeof w->options.uuid);
