@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <zstd.h>
-
 #include "cpio.h"
 #include "initrd.h"
 #include "io.h"
+#include "segment.h"
 
 /* Files from this size on get a frame of their own; smaller ones share. */
 #define OWN_FRAME_SIZE ((uint64_t) 256 * 1024)
@@ -18,8 +17,9 @@ typedef struct Packer {
         Tree *t;
         const Node **group;
         size_t n_group, n_allocated;
-        ZSTD_CCtx *zstd; /* NULL: not compressed */
-        Buffer plain, packed;
+        SegmentEncoder *encoder; /* NULL: not compressed */
+        Buffer plain;
+        uint8_t *packed; /* a segment */
         int out_fd;
         uint64_t n_written;
         Error *reterr;
@@ -28,24 +28,41 @@ typedef struct Packer {
 static void packer_done(Packer *p) {
         free(p->group);
         buffer_done(&p->plain);
-        buffer_done(&p->packed);
-        ZSTD_freeCCtx(p->zstd);
+        free(p->packed);
+        segment_encoder_free(p->encoder);
 }
 
-static int write_aligned(Packer *p, const void *data, size_t size) {
-        static const uint8_t zeros[FRAME_ALIGNMENT] = {};
-        size_t padding = -size % FRAME_ALIGNMENT;
+static int write_bytes(Packer *p, const void *data, size_t size) {
         int r = io_write_all(p->out_fd, data, size, p->reterr);
 
-        /* The kernel skips zero bytes between archives. */
-        if (r >= 0)
-                r = io_write_all(p->out_fd, zeros, padding, p->reterr);
-        p->n_written += size + padding;
+        p->n_written += size;
         return r;
 }
 
+/* The kernel skips zero bytes between archives. */
+static int write_padding(Packer *p) {
+        static const uint8_t zeros[FRAME_ALIGNMENT] = {};
+
+        return write_bytes(p, zeros, (size_t) (-p->n_written % FRAME_ALIGNMENT));
+}
+
+/* The archive as a frame. */
+static int write_segments(Packer *p) {
+        for (size_t at = 0; at < p->plain.size; at += SEGMENT_CONTENT_MAX) {
+                size_t left = p->plain.size - at, n = 0;
+                unsigned place = (at == 0 ? SEGMENT_FIRST : 0U) | (left <= SEGMENT_CONTENT_MAX ? SEGMENT_LAST : 0U);
+                int r = segment_pack(p->encoder, p->plain.data + at, MIN(left, SEGMENT_CONTENT_MAX), place, p->packed,
+                                     &n, p->reterr);
+
+                if (r >= 0)
+                        r = write_bytes(p, p->packed, n);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int flush_group(Packer *p) {
-        size_t n;
         int r;
 
         if (p->n_group == 0)
@@ -55,17 +72,8 @@ static int flush_group(Packer *p) {
         p->n_group = 0;
         if (r < 0)
                 return r;
-        if (!p->zstd)
-                return write_aligned(p, p->plain.data, p->plain.size);
-        n = ZSTD_compressBound(p->plain.size);
-        if (n > p->packed.allocated) {
-                buffer_done(&p->packed);
-                p->packed = (Buffer){ .data = xmalloc(n), .allocated = n };
-        }
-        n = ZSTD_compress2(p->zstd, p->packed.data, n, p->plain.data, p->plain.size);
-        if (ZSTD_isError(n))
-                return error_set(p->reterr, EIO, REFUSAL_SYSTEM, "zstd: %s", ZSTD_getErrorName(n));
-        return write_aligned(p, p->packed.data, n);
+        r = p->encoder ? write_segments(p) : write_bytes(p, p->plain.data, p->plain.size);
+        return r < 0 ? r : write_padding(p);
 }
 
 static bool ends_frame(const char *path) {
@@ -119,11 +127,10 @@ int initrd_pack(Tree *t, const InitrdPackOptions *o, int out_fd, uint64_t *ret_s
         if (r < 0)
                 return r;
         if (o->level != 0) {
-                p.zstd = ZSTD_createCCtx();
-                if (!p.zstd)
-                        abort();
-                if (ZSTD_isError(ZSTD_CCtx_setParameter(p.zstd, ZSTD_c_compressionLevel, o->level)))
-                        return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "zstd has no level %d", o->level);
+                r = segment_encoder_new(o->level, &p.encoder, reterr);
+                if (r < 0)
+                        return r;
+                p.packed = xmalloc(SEGMENT_STORED_MAX);
         }
         r = tree_walk(t, t->root, pack_node, &p);
         if (r >= 0)

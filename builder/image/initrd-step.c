@@ -5,6 +5,7 @@
 #include "initrd-step.h"
 #include "initrd.h"
 #include "io.h"
+#include "segment.h"
 #include "settle.h"
 #include "unpack.h"
 
@@ -12,8 +13,6 @@
 /* Of every file: nobody asks for it in an initrd, and the image's own time would make each frame another one in each
  * release, of which then nothing is the same as before. */
 #define ENTRY_TIME 1
-/* zstd 9 to 19 save a few percent here and cost the kernel nothing, but the build many seconds. */
-#define INITRD_ZSTD_LEVEL 9
 
 static int read_text(Tree *t, const char *path, char **ret, Error *reterr) {
         Node *n = tree_resolve(t, path);
@@ -68,7 +67,7 @@ static int make(const SealContext *c, Tree *t, const char *kernel, int out_fd, E
         if (r >= 0)
                 r = settle_depmod(&settle, initrd, kernel, reterr);
         if (r >= 0)
-                r = initrd_pack(initrd, &(InitrdPackOptions){ .level = INITRD_ZSTD_LEVEL, .epoch = ENTRY_TIME }, out_fd,
+                r = initrd_pack(initrd, &(InitrdPackOptions){ .level = SEGMENT_LEVEL, .epoch = ENTRY_TIME }, out_fd,
                                 &size, reterr);
         return r;
 }
@@ -92,7 +91,7 @@ static void digest_tree_inputs(Tree *t, const char *kernel, Sha256 *ret) {
         _cleanup_free_ char *modules = path_join("/usr/lib/modules", kernel), *os_release = NULL;
         Node *n;
 
-        hasher_update_string(h, "sealab-initrd-inputs-2");
+        hasher_update_string(h, "sealab-initrd-inputs-3");
         if (read_text(t, files[0], &os_release, NULL) >= 0) {
                 _cleanup_free_ char *relevant = without_image(os_release);
 

@@ -35,12 +35,12 @@ typedef struct InitrdOptions {
 int initrd_collect(const InitrdOptions *o, Tree *pool, Tree **ret, Error *reterr);
 
 typedef struct InitrdPackOptions {
-        int level;     /* of zstd (1-22); 0: not compressed */
-        int64_t epoch; /* time of every entry */
+        unsigned level; /* of segment.h; 0: not compressed */
+        int64_t epoch;  /* time of every entry */
 } InitrdPackOptions;
 
 /* Writes the finished tree to out_fd as cpio archives (newc), each in a zstd frame of its own that starts at a multiple
- * of 4 KiB: the kernel reads them one after the other, and where one file changed, only its own frame changes, so that
- * a delta between two initrds costs little more than the file. Removes from the tree what depmod wrote only for people.
- * REFUSAL_BAD_VALUE if depmod was forgotten. */
+ * of 4 KiB: the kernel reads them one after the other, and where one file changed, only its own frame changes. Frames
+ * are made of segments (segment.h), so that a delta says what changed in the file and not in what zstd made of it.
+ * Removes from the tree what depmod wrote only for people. REFUSAL_BAD_VALUE if depmod was forgotten. */
 int initrd_pack(Tree *t, const InitrdPackOptions *o, int out_fd, uint64_t *ret_size, Error *reterr);

@@ -2,12 +2,12 @@
 
 #include "recompress.h"
 #include "hash.h"
+#include "known-content.h"
 
 #define LZ4_HC_STATIC_LINKING_ONLY
 #include "lz4.h"
 #include "lz4hc.h"
 
-#define LEVEL_MAX 12
 /* liberofs cuts files into pieces of this size (erofs.c sets it) and compresses each for itself. */
 #define SEGMENT_SIZE ((uint64_t) 16 << 20)
 /* The encoder stays inside the size it is given; what its copies of eight bytes might do is not ours to rely on. */
@@ -26,37 +26,8 @@ static size_t whole_blocks(size_t size) {
         return (size + RECOMPRESS_BLOCK_SIZE - 1) / RECOMPRESS_BLOCK_SIZE * RECOMPRESS_BLOCK_SIZE;
 }
 
-static uint32_t next_random(uint32_t *state) {
-        *state = *state * 1664525u + 1013904223u;
-        return *state >> 8;
-}
-
-/* What an encoder's choices depend on: words, of which more are within reach than it looks at; longer repetitions,
- * near, far and too far; runs of few values, numbers that count up, noise. */
-static void fill_test_content(uint8_t *content, size_t size) {
-        static const char words[8][8] = { "the ", "and ", "return ", "0x00", "struct ", "\n\t", "size_t ", "_" };
-        uint32_t state = 1;
-
-        for (size_t done = 0; done < size;) {
-                uint32_t kind = next_random(&state) % 32, value = next_random(&state);
-                size_t n = kind < 3 ? 1 + value % 400 : 3 + value % 30, back = 1 + value % 90000;
-
-                for (n = MIN(n, size - done); n > 0; n--, done++)
-                        if (kind == 0)
-                                content[done] = (uint8_t) next_random(&state);
-                        else if (kind <= 2)
-                                content[done] = (uint8_t) (value >> 22);
-                        else if (kind == 3)
-                                content[done] = (uint8_t) (done / 4 >> 8 * (done % 4));
-                        else if (kind <= 8 && back <= done)
-                                content[done] = content[done - back];
-                        else
-                                content[done] = (uint8_t) words[(value >> n / 8 * 3) % 8][n % 8];
-        }
-}
-
 static const char *test_answer(unsigned level) {
-        static const char *const answers[LEVEL_MAX + 1] = {
+        static const char *const answers[RECOMPRESS_LEVEL_MAX + 1] = {
                 NULL,
                 "9acbd18ef98466ccea8bf5d8febd3bf1186dc9282a1376e6edb8b5a316d4c50d",
                 "9acbd18ef98466ccea8bf5d8febd3bf1186dc9282a1376e6edb8b5a316d4c50d",
@@ -102,9 +73,9 @@ static int digest_test_content(Recompress *c, const uint8_t *content, Sha256 *re
 int recompress_new(const RecompressOptions *opt, Recompress **ret, Error *reterr) {
         _cleanup_(recompress_freep) Recompress *c = NULL;
 
-        if (opt->level < 1 || opt->level > LEVEL_MAX)
+        if (opt->level < 1 || opt->level > RECOMPRESS_LEVEL_MAX)
                 return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "LZ4 level %u: must be 1 to %d", opt->level,
-                                 LEVEL_MAX);
+                                 RECOMPRESS_LEVEL_MAX);
         if (opt->cluster_size == 0 || opt->cluster_size % RECOMPRESS_BLOCK_SIZE != 0 ||
             opt->cluster_size > RECOMPRESS_CLUSTER_MAX)
                 return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE,
@@ -195,7 +166,7 @@ int recompress_self_test(unsigned level, Error *reterr) {
         if (r < 0)
                 return r;
         content = xmalloc(TEST_CONTENT_SIZE);
-        fill_test_content(content, TEST_CONTENT_SIZE);
+        known_content(content, TEST_CONTENT_SIZE);
         r = digest_test_content(c, content, &h, reterr);
         if (r < 0)
                 return r;

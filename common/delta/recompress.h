@@ -16,6 +16,7 @@
 /* Decides the bytes, so a delta names it. The level and the size of a cluster do, too, and vary. */
 #define RECOMPRESS_ENCODER "lz4hc-1.10.0"
 
+#define RECOMPRESS_LEVEL_MAX 12
 #define RECOMPRESS_BLOCK_SIZE 4096
 #define RECOMPRESS_CLUSTER_MAX ((size_t) 1 << 20)
 /* liberofs never offers the encoder more content than this, so that no cluster has more. */
