@@ -534,7 +534,7 @@ static int parse_options(Job *j, int argc, char **argv, Error *reterr) {
                 { "from", required_argument, NULL, OPT_FROM },
                 { "now", required_argument, NULL, OPT_NOW },
                 { "stall", required_argument, NULL, OPT_STALL }, /* seconds; for tests: all waiting shrinks with it */
-                { "metered", no_argument, NULL, OPT_METERED }, /* for tests: the connection is paid for by the byte */
+                { "metered", no_argument, NULL, OPT_METERED },   /* for tests: the connection is paid for by the byte */
                 { "all", no_argument, NULL, OPT_ALL },
                 { "cancel", no_argument, NULL, OPT_CANCEL },
                 { "by-person", no_argument, NULL, OPT_PERSON },

@@ -62,11 +62,11 @@ typedef struct HistoryEntry {
         uint64_t duration_sec, bytes;
         uint64_t planned_bytes;
         char *usr_way, *uki_way; /* "delta", "reuse", "full", or several with "+"; may be NULL */
-        char *action;    /* "update", "boot", "revert", "pin", "unpin", "verify", "factory-reset" */
-        char *from, *to; /* versions; may be NULL */
-        char *result;    /* "done", "blessed", "fell-back", or a refusal id */
-        char *message;   /* may be NULL */
-        char *boot;      /* id of the boot in which it happened: for "boot", the one that judged; may be NULL */
+        char *action;            /* "update", "boot", "revert", "pin", "unpin", "verify", "factory-reset" */
+        char *from, *to;         /* versions; may be NULL */
+        char *result;            /* "done", "blessed", "fell-back", or a refusal id */
+        char *message;           /* may be NULL */
+        char *boot;              /* id of the boot in which it happened: for "boot", the one that judged; may be NULL */
 } HistoryEntry;
 void history_entry_done(HistoryEntry *e);
 int history_append(const char *folder, const HistoryEntry *e, Error *reterr);
