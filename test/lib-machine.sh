@@ -18,8 +18,7 @@ PORT=
 server=
 
 cleanup() {
-        [ -z "$server" ] || kill "$server" 2>/dev/null
-        wait 2>/dev/null
+        stop_nginx
         # What was seen of a machine that did what it should not.
         if [ "$failed" = 1 ]; then
                 rm -rf "$BUILD/failed-consoles"
@@ -117,22 +116,9 @@ given() {
 
 # Sets PORT; leaves $server empty if there is no nginx.
 serve() {
-        local nginx n=$SCRATCH/nginx
-        nginx=$(command -v nginx || echo /usr/sbin/nginx)
-        [ -x "$nginx" ] || return 0
-        PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-        mkdir -p "$n"
-        {
-                [ "$(id -u)" != 0 ] || echo 'user root;'
-                printf '%s\n' 'daemon off;' "pid $n/pid;" 'events { }' 'http {' "access_log $n/access.log;"
-                for name in client_body proxy fastcgi uwsgi scgi; do echo "${name}_temp_path $n/$name;"; done
-                sed -n '/^server {/,/^}/p' "$SOURCE/test/integration/repository.nginx" |
-                        sed "s|listen .*|listen 127.0.0.1:$PORT;|; s|root .*|root $GIVEN/www;|
-                                s|location = /metadata|location ~ ^/[a-z]+/metadata|"
-                echo '}'
-        } >"$n/conf"
-        "$nginx" -e "$n/error.log" -c "$n/conf" >"$n/output" 2>&1 &
-        server=$!
+        nginx_program >/dev/null || return 0
+        start_nginx "$(repository_server "$GIVEN/www" | sed 's|location = /metadata|location ~ ^/[a-z]+/metadata|')"
+        server=nginx
 }
 
 # --- the machine --------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ BUILD=${SEALAB_TEST_BUILD:-$SOURCE/build}
 SEALAB=$BUILD/sealab
 mkdir -p "$BUILD/scratch"
 SCRATCH=$(mktemp -d "$BUILD/scratch/XXXXXX")
-trap 'rm -rf "$SCRATCH"' EXIT
+trap 'stop_nginx; rm -rf "$SCRATCH"' EXIT
 # Run by hand: results to where people look.
 { : >&3; } 2>/dev/null || exec 3>&1
 failed=0
@@ -102,6 +102,41 @@ for p in table["partitions"]:
 else:
     sys.exit("no such partition: " + sys.argv[1])
 ' "$2"
+}
+
+# repository_server FOLDER: nginx's server block of sealab-publish(1) for a folder; port 80 is for start_nginx to replace.
+repository_server() { sed -n "s|root /srv/repository;|root $1;|; /^server {/,/^}/p" "$SOURCE/test/integration/repository.nginx"; }
+
+nginx_program() { command -v nginx || { [ -x /usr/sbin/nginx ] && echo /usr/sbin/nginx; }; }
+
+# start_nginx SERVER-BLOCK [DIRECTIVE...]: a web server on a free port instead of 80, with these directives besides the block's
+# own; sets PORT, which is also in $SCRATCH/nginx/port. Its log is $SCRATCH/nginx/access.log. It ends with stop_nginx, or with the script.
+start_nginx() {
+        local nginx n=$SCRATCH/nginx name
+        nginx=$(nginx_program) || skip "nginx is not installed"
+        stop_nginx
+        PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        mkdir -p "$n/tmp"
+        {
+                # Its workers must get into this folder.
+                [ "$(id -u)" != 0 ] || echo 'user root;'
+                printf '%s\n' 'daemon off;' "pid $n/pid;" "error_log $n/error.log;" 'events { }' 'http {' "access_log $n/access.log;"
+                for name in client_body proxy fastcgi uwsgi scgi; do echo "${name}_temp_path $n/tmp/$name;"; done
+                printf '%s\n' "${@:2}" "${1/listen 80;/listen 127.0.0.1:$PORT;}" '}'
+        } >"$n/conf"
+        "$nginx" -e "$n/error.log" -c "$n/conf" >"$n/output" 2>&1 &
+        echo $! >"$n/running"
+        echo "$PORT" >"$n/port"
+        for _ in $(seq 50); do curl -s -o "$n/answer" "http://127.0.0.1:$PORT/" && return; sleep 0.1; done
+        fail "nginx does not answer: $(cat "$n/output" "$n/error.log")"
+}
+stop_nginx() {
+        local running=$SCRATCH/nginx/running
+        [ -e "$running" ] || return 0
+        kill "$(cat "$running")"
+        # Its status is that of what was killed; started in a subshell of a test that failed, it is nobody's child here.
+        wait "$(cat "$running")" 2>/dev/null || true
+        rm "$running"
 }
 
 # flip_byte FILE OFFSET: changes one bit of one byte.

@@ -10,21 +10,9 @@ TOOL=${STORAGE_TOOL:-$BUILD/storage-tool}
 N=$SCRATCH/nginx
 PORT=
 export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
-server=
-cleanup() { [ -z "$server" ] || kill "$server" 2>/dev/null; wait 2>/dev/null; rm -rf "$SCRATCH"; }
-trap cleanup EXIT
-
-# What people are told to write, with this test's own address and folder.
-server_block() {
-        sed -n '/^server {/,/^}/p' "$SOURCE/test/integration/repository.nginx" |
-                sed "s|listen .*|listen 127.0.0.1:$PORT;|; s|root .*|root $N/www;|"
-}
 
 nginx_serves_the_folder() {
-        local nginx
-        nginx=$(command -v nginx || echo /usr/sbin/nginx)
-        [ -x "$nginx" ] || skip "nginx is not installed"
-        mkdir -p "$N/www" "$N/tmp"
+        mkdir -p "$N/www"
         printf '{"signed": "root"}' >"$N/root"
         head -c 1500 /dev/urandom | base64 >"$N/timestamp"
         head -c 3000000 /dev/urandom >"$N/pack"
@@ -32,37 +20,8 @@ nginx_serves_the_folder() {
         "$TOOL" "$N/www" short metadata/timestamp.json "$N/timestamp"
         "$TOOL" "$N/www" upload targets/laptop/1/hash.pack "$N/pack"
         "$TOOL" "$N/www" lock 0
-        cat >"$N/conf" <<END
-daemon off;
-pid $N/pid;
-error_log $N/error.log;
-events { }
-http {
-        access_log $N/access.log;
-        client_body_temp_path $N/tmp/1;
-        proxy_temp_path $N/tmp/2;
-        fastcgi_temp_path $N/tmp/3;
-        uwsgi_temp_path $N/tmp/4;
-        scgi_temp_path $N/tmp/5;
-        # A machine whose administrator compresses everything.
-        gzip on;
-        gzip_types *;
-        gzip_min_length 1;
-$(server_block)
-}
-END
-        # Its workers must get into this folder.
-        [ "$(id -u)" != 0 ] || echo 'user root;' >>"$N/conf"
-        "$nginx" -e "$N/error.log" -t -c "$N/conf"
-}
-
-start() {
-        local nginx
-        nginx=$(command -v nginx || echo /usr/sbin/nginx)
-        "$nginx" -e "$N/error.log" -c "$N/conf" >"$N/output" 2>&1 &
-        server=$!
-        for _ in $(seq 50); do curl -sf "http://127.0.0.1:$PORT/metadata/1.root.json" >/dev/null && return; sleep 0.1; done
-        echo "nginx does not answer: $(cat "$N/output" "$N/error.log")" >&2
+        # What people are told to write, on a machine whose administrator compresses everything.
+        start_nginx "$(repository_server "$N/www")" 'gzip on;' 'gzip_types *;' 'gzip_min_length 1;'
 }
 
 # get PATH [CURL OPTION...]: headers in $N/headers, body in $N/body, prints the status.
@@ -152,10 +111,9 @@ the_manual_page_says_the_same() {
         assert_equal "$(directives "$page")" "$(directives "$SOURCE/test/integration/repository.nginx")" "sealab-publish(1)"
 }
 
-PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 run nginx_serves_the_folder
-if [ ! -e "$N/conf" ]; then finish; fi
-start
+if [ ! -e "$N/port" ]; then finish; fi
+PORT=$(cat "$N/port")
 run the_manual_page_says_the_same
 run caches_may_keep_what_does_not_change
 run what_is_not_there_yet_is_not_remembered

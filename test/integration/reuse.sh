@@ -9,52 +9,14 @@
 SEALABD=$BUILD/sealabd
 TOOL=$BUILD/updater-tool
 W=$SCRATCH/w
-server=
-cleanup() { [ -z "$server" ] || kill "$server" 2>/dev/null; wait 2>/dev/null; rm -rf "$SCRATCH"; }
-trap cleanup EXIT
 export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
 # The workers are somebody else.
 chmod 0755 "$BUILD/scratch" "$SCRATCH"
 
-start_nginx() {
-        local nginx n=$SCRATCH/nginx
-        nginx=$(command -v nginx || echo /usr/sbin/nginx)
-        [ -x "$nginx" ] || skip "nginx is not installed"
-        PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-        mkdir -p "$n/tmp"
-        cat >"$n/conf" <<EOF
-daemon off;
-pid $n/pid;
-error_log $n/error.log;
-events { }
-http {
-        log_format bytes '\$uri \$status \$body_bytes_sent';
-        access_log $n/access.log bytes;
-        client_body_temp_path $n/tmp/1;
-        proxy_temp_path $n/tmp/2;
-        fastcgi_temp_path $n/tmp/3;
-        uwsgi_temp_path $n/tmp/4;
-        scgi_temp_path $n/tmp/5;
-        server {
-                listen 127.0.0.1:$PORT;
-                root $W/repo;
-        }
-}
-EOF
-        [ "$(id -u)" != 0 ] || sed -i '1i user root;' "$n/conf"
-        "$nginx" -e "$n/error.log" -c "$n/conf" >"$n/output" 2>&1 &
-        server=$!
-        for _ in $(seq 50); do curl -sf "http://127.0.0.1:$PORT/metadata/1.root.json" >/dev/null && return; sleep 0.1; done
-        fail "nginx does not answer: $(cat "$n/output" "$n/error.log")"
-}
-stop_nginx() {
-        kill "$server"
-        wait "$server" || true
-        server=
-}
+serve() { start_nginx "server { listen 80; root $W/repo; }"; }
 
 # sent SUFFIX: bytes of answers with files of that name since the log was cut.
-sent() { awk -v suffix="$1" 'index($1, suffix) == length($1) - length(suffix) + 1 { n += $3 } END { print n + 0 }' "$SCRATCH/nginx/access.log"; }
+sent() { awk -v suffix="$1" 'index($7, suffix) == length($7) - length(suffix) + 1 { n += $10 } END { print n + 0 }' "$SCRATCH/nginx/access.log"; }
 
 # update MACHINE FROM TO [ARGUMENT...]
 update() {
@@ -99,7 +61,7 @@ releases_are_published() {
 
 a_release_that_is_nearly_the_same_costs_next_to_nothing() {
         fresh
-        start_nginx
+        serve
         update "$W/m" 1 2
         holds "$W/m" 1
         holds "$W/m" 2
@@ -115,7 +77,7 @@ a_release_that_is_nearly_the_same_costs_next_to_nothing() {
 
 half_of_a_release_costs_half() {
         fresh
-        start_nginx
+        serve
         update "$W/m" 1 3
         holds "$W/m" 1
         holds "$W/m" 3
@@ -127,7 +89,7 @@ half_of_a_release_costs_half() {
 what_has_rotted_is_fetched() {
         local offset
         fresh
-        start_nginx
+        serve
         read -r offset _ <<<"$(partition "$W/m/disk" desk_1)"
         for i in 5 300 301 400; do flip_byte "$W/m/disk" $((offset + i * 4096 + 77)); done
         update "$W/m" 1 2
@@ -139,7 +101,7 @@ what_has_rotted_is_fetched() {
 
 without_a_map_everything_is_downloaded() {
         fresh
-        start_nginx
+        serve
         mkdir "$W/aside"
         mv "$W"/repo/targets/desk/2/*.usr.map "$W/aside/"
         # Five times the same one, so that nothing waits.
@@ -155,7 +117,7 @@ without_a_map_everything_is_downloaded() {
 a_map_that_was_changed_is_not_used() {
         local file
         fresh
-        start_nginx
+        serve
         file=$(echo "$W"/repo/targets/desk/2/*.usr.map)
         cp "$file" "$W/good.map"
         flip_byte "$file" 40

@@ -13,9 +13,7 @@ TOOL=$BUILD/updater-tool
 W=$SCRATCH/w
 if [ -w /dev/shm ] && [ "$(df --output=avail -k /dev/shm | tail -n 1)" -gt 400000 ]; then W=$(mktemp -d /dev/shm/sealab-updater-XXXXXX); fi
 REPO=
-server=
-cleanup() { [ -z "$server" ] || kill "$server" 2>/dev/null; wait 2>/dev/null; rm -rf "$SCRATCH" "$W"; }
-trap cleanup EXIT
+trap 'stop_nginx; rm -rf "$SCRATCH" "$W"' EXIT
 export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
 # The workers are somebody else.
 mkdir -p "$W"
@@ -433,47 +431,11 @@ damaged_files_are_refused() {
 
 # --- over the network ----------------------------------------------------------------------------------------------------------------
 
-start_nginx() {
-        local nginx n=$SCRATCH/nginx
-        nginx=$(command -v nginx || echo /usr/sbin/nginx)
-        [ -x "$nginx" ] || skip "nginx is not installed"
-        PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-        mkdir -p "$n/tmp"
-        cat >"$n/conf" <<EOF
-daemon off;
-pid $n/pid;
-error_log $n/error.log;
-events { }
-http {
-        access_log $n/access.log;
-        client_body_temp_path $n/tmp/1;
-        proxy_temp_path $n/tmp/2;
-        fastcgi_temp_path $n/tmp/3;
-        uwsgi_temp_path $n/tmp/4;
-        scgi_temp_path $n/tmp/5;
-        server {
-                listen 127.0.0.1:$PORT;
-                root $W/served;
-                location /slow/ { alias $W/served/; limit_rate 1m; }
-        }
-}
-EOF
-        [ "$(id -u)" != 0 ] || sed -i '1i user root;' "$n/conf"
-        "$nginx" -e "$n/error.log" -c "$n/conf" >"$n/output" 2>&1 &
-        server=$!
-        for _ in $(seq 50); do curl -sf "http://127.0.0.1:$PORT/metadata/1.root.json" >/dev/null && return; sleep 0.1; done
-        fail "nginx does not answer: $(cat "$n/output" "$n/error.log")"
-}
-
-stop_nginx() {
-        kill "$server"
-        wait "$server" || true
-        server=
-}
+serve() { start_nginx "server { listen 80; root $W/served; location /slow/ { alias $W/served/; limit_rate 1m; } }"; }
 
 an_update_comes_from_a_web_server() {
         fresh
-        start_nginx
+        serve
         REPO=http://127.0.0.1:$PORT
         succeeds update
         holds 2
@@ -487,7 +449,7 @@ an_update_comes_from_a_web_server() {
 an_interrupted_download_goes_on_where_it_was() {
         local pid whole rest
         fresh
-        start_nginx
+        serve
         REPO=http://127.0.0.1:$PORT/slow
         job update &
         pid=$!
