@@ -9,24 +9,16 @@
  *             makes another one; large: it needs as much memory as it may */
 
 #define PUBLISH_USR_SIZE ((size_t) 12 << 20 | 8192)
-#define PUBLISH_BYTE(content, i) noise(seed_at((unsigned) (content), (i)), (i))
+/* Half of it can be packed. */
+#define PUBLISH_BYTE(content, i) (noise(seed_at((unsigned) (content), (i)), (i)) & 0x0f)
 
 #include <stddef.h>
 #include <time.h>
 
+#include "noise.h"
+
 static unsigned seed_at(unsigned content, size_t i) {
         return i / 16384 % 8 == 3 ? content : 0;
-}
-
-/* Half of it can be packed. */
-static unsigned noise(unsigned seed, size_t i) {
-        unsigned x = (unsigned) i * 2654435761U ^ seed * 2246822519U;
-
-        x ^= x >> 15;
-        x *= 2246822519U;
-        x ^= x >> 13;
-        x *= 3266489917U;
-        return (x ^ x >> 16) & 0x0f;
 }
 
 #include "publish-fixture.h"

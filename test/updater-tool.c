@@ -13,6 +13,8 @@
 
 #include <stddef.h>
 
+#include "noise.h"
+
 #define SMALL_SIZE ((size_t) 3 << 20 | 8192)
 
 static size_t image_size = SMALL_SIZE;
@@ -23,20 +25,9 @@ static unsigned seed_at(unsigned content, size_t i) {
         return content >= 'A' && content <= 'Z' && i / 4096 != 600 ? content - 'A' + 'a' : content;
 }
 
-/* Nothing that could be packed. */
-static unsigned noise(unsigned seed, size_t i) {
-        unsigned x = (unsigned) i * 2654435761U ^ seed * 2246822519U;
-
-        x ^= x >> 15;
-        x *= 2246822519U;
-        x ^= x >> 13;
-        x *= 3266489917U;
-        return (x ^ x >> 16) & 0xff;
-}
-
-/* Large ones are to be packed in a bearable time. */
+/* Nothing that could be packed; but large ones are to be packed in a bearable time. */
 static unsigned byte_at(unsigned content, size_t i) {
-        return image_size > SMALL_SIZE ? noise(content, i / 4096) : noise(seed_at(content, i), i);
+        return 0xff & (image_size > SMALL_SIZE ? noise(content, i / 4096) : noise(seed_at(content, i), i));
 }
 
 #include "publish-fixture.h"
