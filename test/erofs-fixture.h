@@ -198,7 +198,7 @@ typedef struct State {
         Tree *tree;
 } State;
 
-static int set_up(void **state) {
+_unused_ static int set_up(void **state) {
         State *s = xnew(State, 1);
 
         make_items(&s->items);
@@ -207,7 +207,7 @@ static int set_up(void **state) {
         return 0;
 }
 
-static int tear_down(void **state) {
+_unused_ static int tear_down(void **state) {
         State *s = *state;
 
         tree_free(s->tree);

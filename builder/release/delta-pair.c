@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Which old file a new one was: the one of the same name; else, of those that are gone, the one whose name differs in
- * numbers only (kernel modules, libraries). */
+ * numbers only (kernel modules, libraries); else the one whose content is most like it. */
 
 #include <ctype.h>
 
-#include "delta-internal.h"
+#include "delta-similar.h"
 
 typedef struct Name {
         char *key;
@@ -86,6 +86,28 @@ static uint32_t nearest(const DeltaImage *old, const Names *l, const char *key, 
         return best;
 }
 
+/* Of files that are nothing but new names the old ones are still there (two packages became one, a file was split), so
+ * that all are looked at and not only those that are gone. */
+static void pair_by_content(const DeltaImage *old, const DeltaImage *new, uint32_t *pairs) {
+        _cleanup_(delta_similar_freep) DeltaSimilar *s = NULL;
+        uint64_t middle;
+
+        for (uint32_t i = 0; i < new->n_files; i++) {
+                const DeltaFile *f = &new->files[i];
+
+                if (pairs[i] != DELTA_NONE || f->n_extents == 0)
+                        continue;
+                if (!s) {
+                        _cleanup_free_ bool *wanted = xnew(bool, old->n_files);
+
+                        for (uint32_t k = 0; k < old->n_files; k++)
+                                wanted[k] = old->files[k].n_extents > 0;
+                        s = delta_similar_new(old, wanted);
+                }
+                pairs[i] = delta_similar_find(s, new, i, 0, f->size, DELTA_NONE, &middle);
+        }
+}
+
 uint32_t *delta_pair_files(const DeltaImage *old, const DeltaImage *new) {
         uint32_t *pairs = xnew(uint32_t, new->n_files);
         _cleanup_free_ bool *taken = xnew(bool, old->n_files);
@@ -106,5 +128,6 @@ uint32_t *delta_pair_files(const DeltaImage *old, const DeltaImage *new) {
                 if (pairs[i] != DELTA_NONE)
                         taken[pairs[i]] = true;
         }
+        pair_by_content(old, new, pairs);
         return pairs;
 }

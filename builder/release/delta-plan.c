@@ -5,7 +5,7 @@
  * goes, and begins anew with each operation. What lies between them, though it is there already, costs next to nothing
  * inside an operation. */
 
-#include "delta-internal.h"
+#include "delta-similar.h"
 
 /* Between new atoms, at most so much that is there already goes along. */
 #define GAP_MAX ((uint64_t) 64 << 10)
@@ -42,7 +42,8 @@ typedef struct Planner {
         uint64_t *copies; /* of an image in blocks */
         DeltaRuns runs;   /* of another file */
         uint32_t *pairs;
-        uint64_t margin; /* for the group at hand */
+        DeltaSimilar *similar; /* of large old files */
+        uint64_t margin;       /* for the group at hand */
         Group group;
 } Planner;
 
@@ -50,6 +51,7 @@ static void planner_done(Planner *w) {
         free(w->copies);
         delta_runs_done(&w->runs);
         free(w->pairs);
+        delta_similar_free(w->similar);
         free(w->group.parts);
 }
 
@@ -213,8 +215,24 @@ static uint64_t in_proportion(uint64_t offset, const DeltaFile *from, const Delt
         return from->size == 0 ? 0 : (uint64_t) ((double) offset / (double) from->size * (double) to->size);
 }
 
+static bool is_large(const DeltaFile *f) {
+        return f->size > WHOLE_MAX && f->area != DELTA_AREA_METADATA;
+}
+
+/* Where in the old file the middle of an atom was: at the same part of the way, unless its content says that this would
+ * miss it. */
+static uint64_t old_middle(const Planner *w, const DeltaAtom *a, uint32_t pair, uint64_t margin) {
+        const DeltaFile *was = &w->plan->old->files[pair];
+        uint64_t middle = in_proportion(a->offset + a->size / 2, &w->plan->new->files[a->file], was), found;
+
+        if (is_large(was) &&
+            delta_similar_find(w->similar, w->plan->new, a->file, a->offset, a->size, pair, &found) != DELTA_NONE &&
+            found < was->size && (found > middle ? found - middle : middle - found) > margin / 2)
+                return found;
+        return middle;
+}
+
 static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
-        const DeltaImage *old = w->plan->old;
         const DeltaFile *f = &w->plan->new->files[a->file], *was;
         uint32_t pair = w->pairs[a->file];
         uint64_t begin, end, margin;
@@ -222,10 +240,10 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
 
         if (pair == DELTA_NONE)
                 return;
-        was = &old->files[pair];
+        was = &w->plan->old->files[pair];
         margin = a->size / 2 +
                  (f->area == DELTA_AREA_METADATA ? METADATA_MARGIN : MIN(w->margin, MARGIN / 4 + a->size * 16));
-        begin = in_proportion(a->offset + a->size / 2, f, was);
+        begin = old_middle(w, a, pair, margin);
         end = begin + margin;
         begin -= MIN(begin, margin);
         if (was->size <= WHOLE_MAX && f->area != DELTA_AREA_METADATA) {
@@ -402,6 +420,20 @@ static size_t make_group(Planner *w, size_t first) {
         return last + 1;
 }
 
+/* The old versions of files with something new that are too large to be looked at as a whole. */
+static DeltaSimilar *read_large_files(const Planner *w) {
+        const DeltaPlan *p = w->plan;
+        _cleanup_free_ bool *wanted = xnew(bool, p->old->n_files);
+
+        for (size_t i = 0; i < p->n_atoms; i++) {
+                uint32_t pair = p->atoms[i].source == DELTA_NO_COPY ? w->pairs[p->atoms[i].file] : DELTA_NONE;
+
+                if (pair != DELTA_NONE && is_large(&p->old->files[pair]))
+                        wanted[pair] = true;
+        }
+        return delta_similar_new(p->old, wanted);
+}
+
 DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, const DeltaOptions *opt) {
         DeltaPlan *p = xnew(DeltaPlan, 1);
         _cleanup_(planner_done) Planner w = { .plan = p };
@@ -418,6 +450,7 @@ DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, const D
                 delta_find_runs(old, new, &w.runs);
         w.pairs = delta_pair_files(old, new);
         make_atoms(&w);
+        w.similar = read_large_files(&w);
         for (size_t i = 0; i < p->n_atoms;)
                 if (p->atoms[i].source == DELTA_NO_COPY)
                         i = make_group(&w, i);
