@@ -104,6 +104,22 @@ else:
 ' "$2"
 }
 
+# disk_holds DISK RELEASE: image, hash tree and signature of the release's folder are in a slot, byte for byte.
+disk_holds() {
+        local name=${2##*/} part offset
+        for part in "$name:usr.erofs" "${name}_verity:usr.verity" "${name}_verity_sig:usr.verity-sig"; do
+                offset=$(partition "$1" "${part%:*}") || fail "no partition ${part%:*}"
+                part=$2/$name.${part#*:}
+                cmp -n "$(stat -c %s "$part")" -i "${offset% *}:0" "$1" "$part" || fail "$part is not in its partition"
+        done
+}
+
+# new_repository FOLDER [ARGUMENT...]: with new keys in the folder "keys" beside it.
+new_repository() {
+        "$SEALAB" repo keys generate "${1%/*}/keys"
+        "$SEALAB" repo init "$1" --keys "${1%/*}/keys" "${@:2}"
+}
+
 # repository_server FOLDER: nginx's server block of sealab-publish(1) for a folder; port 80 is for start_nginx to replace.
 repository_server() { sed -n "s|root /srv/repository;|root $1;|; /^server {/,/^}/p" "$SOURCE/test/integration/repository.nginx"; }
 

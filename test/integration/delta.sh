@@ -18,8 +18,7 @@ releases_are_published() {
         "$TOOL" release "$W/releases" 1 a
         "$TOOL" release "$W/releases" 2 b
         "$BUILD/updater-tool" machine "$W/pristine" "$W/releases/desk_1" 16
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys"
+        new_repository "$W/repo"
         "$SEALAB" publish "$W/releases/desk_2" "$W/repo" --keys "$W/keys" --allow-development
         cp -a "$W/repo" "$W/repo-plain"
         cp -a "$W/repo" "$W/repo-bad"

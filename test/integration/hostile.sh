@@ -39,8 +39,7 @@ two_releases_and_foreign_metadata_are_made() {
         mkdir -p "$W"
         for v in 1:a 2:b 3:c; do "$TOOL" release "$W/releases" "${v%:*}" "${v#*:}"; done
         "$TOOL" machine "$W/pristine" "$W/releases/desk_1"
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys" --channel stable --channel beta
+        new_repository "$W/repo" --channel stable --channel beta
         publish 2 --epoch 5
         cp -a "$W/repo" "$W/repo-2"
         publish 3 --epoch 6

@@ -52,8 +52,7 @@ publish() { "$SEALAB" publish "$W/releases/desk_$1" "$W/repo" --keys "$W/keys" -
 set_up() {
         for v in 1:a 2:b 3:c; do "$TOOL" release "$W/releases" "${v%:*}" "${v#*:}"; done
         "$TOOL" machine "$W/pristine" "$W/releases/desk_1"
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys" --channel stable
+        new_repository "$W/repo" --channel stable
         publish 2 --epoch 5 --notes "what is new"
         cp -a "$W/repo" "$W/repo-2"
         publish 3 --epoch 6

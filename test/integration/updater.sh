@@ -25,8 +25,7 @@ releases_are_published() {
         mkdir -p "$W"
         for v in 1:a 2:b 3:c 4:d; do "$TOOL" release "$W/releases" "${v%:*}" "${v#*:}"; done
         "$TOOL" machine "$W/pristine" "$W/releases/desk_1"
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys" --channel stable --channel beta
+        new_repository "$W/repo" --channel stable --channel beta
         publish 2 --epoch 5
         cp -a "$W/repo" "$W/repo-2"
         cp -a "$W/repo" "$W/served-deltas"
@@ -87,12 +86,8 @@ entries() { (cd "$M/esp/EFI/Linux" && find . -mindepth 1 -printf '%P\n' | sort |
 
 # holds VERSION: it is in a slot and on the ESP, byte for byte.
 holds() {
-        local r=$W/releases/desk_$1/desk_$1 offset
-        for part in "desk_$1:usr.erofs" "desk_$1_verity:usr.verity" "desk_$1_verity_sig:usr.verity-sig"; do
-                offset=$(partition "$M/disk" "${part%:*}") || fail "no partition ${part%:*}"
-                cmp -n "$(stat -c %s "$r.${part#*:}")" -i "${offset% *}:0" "$M/disk" "$r.${part#*:}" || fail "${part%:*} differs"
-        done
-        cmp "$r.efi" "$M"/esp/EFI/Linux/desk_"$1"[+.]*efi
+        disk_holds "$M/disk" "$W/releases/desk_$1"
+        cmp "$W/releases/desk_$1/desk_$1.efi" "$M"/esp/EFI/Linux/desk_"$1"[+.]*efi
 }
 slot() { dd "if=$M/disk" bs=1M skip=$(($1 * 6 + 2)) count=6 status=none | sha256sum; }
 
