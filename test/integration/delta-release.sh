@@ -14,8 +14,7 @@ chmod 0755 "$BUILD/scratch" "$SCRATCH"
 
 # made VERSION: a release in which a large file changes here and there, and a small one comes.
 made() {
-        variant "v$1"
-        mkdir -p "$RECIPE/files/usr/share/deltas"
+        changing "$1"
         python3 -c '
 import random, sys
 v = int(sys.argv[1])
@@ -23,9 +22,9 @@ random.seed(1)
 lines = [" ".join(random.choices(("seal", "slot", "image", "block", "frame", "delta"), k=12)) for _ in range(40000)]
 for i in range(v * 7, len(lines), 997):
     lines[i] = f"changed by {v}"
-print("\n".join(lines))' "$1" >"$RECIPE/files/usr/share/deltas/large"
-        echo "$1" >"$RECIPE/files/usr/share/deltas/only-$1"
-        build -o "$OUT" --version "$1" >"$SCRATCH/build.log" 2>&1 || fail "version $1: $(tail -n 3 "$SCRATCH/build.log")"
+print("\n".join(lines))' "$1" >"$CHANGES/large"
+        echo "$1" >"$CHANGES/only-$1"
+        released "$1"
 }
 publish() { "$SEALAB" publish "$OUT/minimal_$1" "$W/repo" --keys "$W/keys" --allow-development --json >"$W/published-$1"; }
 job() {
@@ -39,8 +38,7 @@ two_releases_are_published() {
         mkdir -p "$W"
         made 1
         made 2
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys"
+        new_repository "$W/repo"
         publish 1
         publish 2
         "$BUILD/updater-tool" machine "$W/m" "$OUT/minimal_1" $(($(stat -c %s "$OUT/minimal_1/minimal_1.usr.erofs") / 1048576 + 8))
@@ -59,12 +57,8 @@ a_device_downloads_what_publish_said() {
 }
 
 the_slot_has_the_release() {
-        local part offset r=$OUT/minimal_2/minimal_2
-        for part in minimal_2:usr.erofs minimal_2_verity:usr.verity minimal_2_verity_sig:usr.verity-sig; do
-                offset=$(partition "$W/m/disk" "${part%:*}") || fail "no partition ${part%:*}"
-                cmp -n "$(stat -c %s "$r.${part#*:}")" -i "${offset% *}:0" "$W/m/disk" "$r.${part#*:}" || fail "${part%:*} differs"
-        done
-        cmp "$W"/m/esp/EFI/Linux/minimal_2+*.efi "$r.efi" || fail "the entry is not the release's UKI"
+        disk_holds "$W/m/disk" "$OUT/minimal_2"
+        cmp "$W"/m/esp/EFI/Linux/minimal_2+*.efi "$OUT/minimal_2/minimal_2.efi" || fail "the entry is not the release's UKI"
 }
 
 run two_releases_are_published

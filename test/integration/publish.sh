@@ -13,12 +13,11 @@ OUT=$SCRATCH/out
 # made VERSION [DROP-IN]: a release with a file of its own, and one that grows by a line.
 made() {
         local v
-        variant "v$1"
-        mkdir -p "$RECIPE/files/usr/share/deltas"
-        for v in $(seq "$1"); do echo "line $v of what grows"; done >"$RECIPE/files/usr/share/deltas/grows"
-        head -c 3000 /dev/urandom >"$RECIPE/files/usr/share/deltas/$1"
+        changing "$1"
+        for v in $(seq "$1"); do echo "line $v of what grows"; done >"$CHANGES/grows"
+        head -c 3000 /dev/urandom >"$CHANGES/$1"
         [ $# -lt 2 ] || drop_in "$2"
-        build -o "$OUT" --version "$1" >"$SCRATCH/build.log" 2>&1 || fail "version $1: $(tail -n 3 "$SCRATCH/build.log")"
+        released "$1"
 }
 publish() { "$SEALAB" publish "$OUT/minimal_$1" "$W/repo" --keys "$W/keys" --allow-development "${@:2}"; }
 # said EXPRESSION: of what publish --json has printed; f is the object of the only older release.
@@ -35,8 +34,7 @@ a_second_release_costs_what_changed() {
         mkdir -p "$W"
         made 1
         made 2
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys"
+        new_repository "$W/repo"
         publish 1
         publish 2 --json >"$W/said"
         said "'%(version)s' % f + ' ' + ' '.join(f['offered'])" | grep -qx "1 usr uki" || fail "$(cat "$W/said")"
