@@ -29,13 +29,7 @@ update() {
         echo "from $from to $to: $pack of $(stat -c %s "$W"/repo/targets/desk/"$to"/*.usr.erofs.zst) bytes of the pack, index $index, map $map"
 }
 # holds MACHINE VERSION: it is in a slot, byte for byte.
-holds() {
-        local r=$W/releases/desk_$2/desk_$2 offset
-        for part in "desk_$2:usr.erofs" "desk_$2_verity:usr.verity"; do
-                offset=$(partition "$1/disk" "${part%:*}") || fail "no partition ${part%:*}"
-                cmp -n "$(stat -c %s "$r.${part#*:}")" -i "${offset% *}:0" "$1/disk" "$r.${part#*:}" || fail "${part%:*} differs"
-        done
-}
+holds() { disk_holds "$1/disk" "$W/releases/desk_$2"; }
 # foretold VERSION: what the publisher says that a device with version 1 fetches by blocks: /usr, and what belongs to it.
 foretold() {
         "$SEALAB" repo delta "$W/repo" desk "$1" --from "$W/releases/desk_1" --dry-run --json >"$SCRATCH/foretold"
@@ -54,8 +48,7 @@ releases_are_published() {
         "$TOOL" release "$W/releases" 2 A
         "$TOOL" release "$W/releases" 3 c
         "$TOOL" machine "$W/pristine" "$W/releases/desk_1"
-        "$SEALAB" repo keys generate "$W/keys"
-        "$SEALAB" repo init "$W/repo" --keys "$W/keys"
+        new_repository "$W/repo"
         for v in 2 3; do "$SEALAB" publish "$W/releases/desk_$v" "$W/repo" --keys "$W/keys" --allow-development; done
 }
 
