@@ -41,6 +41,14 @@ refused() {
         [ "$status" = "$wanted" ] || fail "exit status $status instead of $wanted from: $* ($(tail -n 3 "$SCRATCH/output"))"
 }
 
+# killed PID: kills what this shell has started in the background, which must still be at work.
+killed() {
+        local status=0
+        kill -KILL "$1"
+        wait "$1" || status=$?
+        [ $status = 137 ] || fail "it ended with status $status before it was killed"
+}
+
 # Without any network where this machine lets us take it away. An ordinary user could only do that inside a user namespace,
 # where a build would not find its subordinate ids; then at least every download runs against a wall.
 offline() {

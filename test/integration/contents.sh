@@ -34,6 +34,7 @@ unpack_and_compare() {
                         (cd "$image" && eval "$6")
                 fi
                 python3 "$4/contents.py" "$image" "$5/recipe.lock" "$SEALAB_STORE" "$2/explain.json" >"$2/compared" && status=0 || status=$?
+                # It may be a folder that was unpacked.
                 umount "$image" 2>/dev/null || true
                 rm -rf "$image"
                 exit $status' - "${FSCK:-fsck.erofs}" "$SCRATCH" "$1" "$HERE" "$RECIPE" "$2"

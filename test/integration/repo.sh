@@ -146,6 +146,7 @@ killed_at_every_call_it_can_be_repeated() {
                         rm -rf repo keys
                         cp -a pristine repo
                         cp -a all keys
+                        # Killed, unless it syncs less often.
                         strace -f -o /dev/null -e inject=fsync:signal=KILL:when=$n "$SEALAB" repo keys rotate repo "$role" --keys keys || true
                         "$SEALAB" repo keys rotate repo "$role" --keys keys
                         "$SEALAB" repo verify repo
@@ -160,7 +161,7 @@ damage_is_found() {
         refused 5 "$SEALAB" repo status repo
         rm repo/metadata/1.stable.json
         refused 5 "$SEALAB" repo verify repo
-        "$SEALAB" repo verify repo --json >damage.json || true
+        "$SEALAB" repo verify repo --json >damage.json || assert_equal $? 5 "the exit status"
         assert_equal "$(json damage.json "len(d['damaged'])")" 1 "damaged files"
         refused 3 "$SEALAB" repo status repo
         refused 3 "$SEALAB" repo verify nothing

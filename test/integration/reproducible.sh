@@ -46,6 +46,7 @@ same_release() {
                 cmp -s "$a" "$b" || different+=("$part")
         done
         [ ${#different[@]} -eq 0 ] && return 0
+        # Both find differences, and have more to say than is read: no reason not to get to the verdict.
         "$SEALAB" diff --all "$1" "$2" | head -n 60 || true
         a=$(diff <(zstdcat "$1"/*.contents.jsonl.zst) <(zstdcat "$2"/*.contents.jsonl.zst) | sed -n 2p | cut -c1-200) || true
         fail "different: ${different[*]}${a:+; first entry: $a}"
@@ -137,7 +138,7 @@ nothing_of_this_machine_is_in_the_image() {
         for word in "$(cat /etc/machine-id 2>/dev/null)" "$(cat /proc/sys/kernel/random/boot_id)" "$SCRATCH" "$BUILD" \
                 "$SEALAB_STORE" "$(date +%Y-%m-%d)" "$(LC_ALL=C date '+%a %b %e')"; do
                 [ -n "$word" ] || continue
-                # The lock and what is made from it bear the archive's own dates.
+                # The lock and what is made from it bear the archive's own dates. That nothing is found is a failure to grep.
                 found=$(grep -rlF -- "$word" "$SCRATCH/extracted" | grep -v '/share/sealab/' | head -n 3) || true
                 [ -z "$found" ] || fail "\"$word\" is in $found"
         done

@@ -179,8 +179,7 @@ a_killed_upload_goes_on_where_it_was() {
         "$TOOL" $PLACE upload targets/killed "$S/killed" &
         pid=$!
         waited "$S/hangs"
-        kill -9 $pid
-        wait $pid || true
+        killed $pid
         mode '{}'
         first=$(sent_parts)
         assert_equal "$(ls "$S/state/sealab/uploads" | wc -l)" 1 "remembered uploads"
@@ -202,8 +201,7 @@ a_remembered_upload_of_other_content_begins_anew() {
         "$TOOL" $PLACE upload targets/changed "$S/before" &
         pid=$!
         waited "$S/hangs"
-        kill -9 $pid
-        wait $pid || true
+        killed $pid
         mode '{}'
         "$TOOL" $PLACE upload targets/changed "$S/after"
         "$TOOL" $PLACE read targets/changed | cmp - "$S/after"
@@ -283,8 +281,7 @@ an_upload_that_nobody_continues_is_given_up_after_a_week() {
         "$TOOL" $PLACE upload targets/left "$S/left" &
         pid=$!
         waited "$S/hangs"
-        kill -9 $pid
-        wait $pid || true
+        killed $pid
         mode '{}'
         : >"$S/log"
         "$TOOL" $PLACE lock 0
@@ -345,8 +342,7 @@ the_lock_of_a_dead_publisher_is_broken_after_an_hour() {
         "$TOOL" s3://bucket/dead lock 60 >"$S/dead" &
         pid=$!
         for _ in $(seq 100); do grep -q locked "$S/dead" && break; sleep 0.1; done
-        kill -9 $pid
-        wait $pid || true
+        killed $pid
         refused_with 7 busy "process $pid on " "$TOOL" s3://bucket/dead lock 0
         make_old
         "$TOOL" s3://bucket/dead lock 0 >"$S/output" 2>&1 || fail "$(cat "$S/output")"
@@ -355,8 +351,7 @@ the_lock_of_a_dead_publisher_is_broken_after_an_hour() {
         "$TOOL" s3://bucket/dead lock 60 >"$S/dead" &
         pid=$!
         for _ in $(seq 100); do grep -q locked "$S/dead" && break; sleep 0.1; done
-        kill -9 $pid
-        wait $pid || true
+        killed $pid
         make_old
         one_of_two dead
         assert_equal "$("$TOOL" s3://bucket/dead list "")" "" "the list (without the lock)"

@@ -37,6 +37,7 @@ entries() { (cd "$W/m/esp/EFI/Linux" && find . -mindepth 1 -printf '%P\n' | sort
 OPTIONS=()
 start_daemon() {
         local option arguments=()
+        # A test may have killed it; and its status is the signal's.
         [ -z "$daemon" ] || { kill "$daemon"; wait "$daemon"; } 2>/dev/null || true
         OPTIONS=("--root=$W/m/root" "--disk=$W/m/disk" "--boot=$W/m/esp" "--state=$W/m/state"
                 "--anchor=$W/repo/metadata/1.root.json" "--running=$(cat "$W/releases/desk_1/desk_1.usr.roothash")")
@@ -338,7 +339,7 @@ a_daemon_that_is_killed_takes_its_job_along() {
         assert_equal $status 1 "the exit status ($(cat "$SCRATCH/output"))"
         grep -q 'sealabd went away while it was at work' "$SCRATCH/output" || fail "$(cat "$SCRATCH/output")"
         start_daemon
-        # The subshell's own; the script's is gone.
+        # The subshell's own; the script's is gone. Its status is the signal's.
         trap 'kill $daemon; wait $daemon || true' EXIT
         the_next_update_succeeds
 }

@@ -451,6 +451,7 @@ an_interrupted_download_goes_on_where_it_was() {
         # One MiB of three is there after a second.
         for _ in $(seq 100); do grep -Eq '"done":[1-9][0-9]{6,},"step":"download"' "$SCRATCH/lines" 2>/dev/null && break; sleep 0.1; done
         pkill -KILL -P $pid || fail "it was done already"
+        # Its status is that of what was killed.
         wait $pid || true
         assert_equal "$(entries)" "desk_1.efi " entries
         REPO=http://127.0.0.1:$PORT
