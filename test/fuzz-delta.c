@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A delta: the head as it stands in the input, or, if the first byte is odd, with the rest of the input as its unpacked
- * table; then each operation with the input as old image and as payload. */
+/* A delta: the head as it stands in the input, or, if that does not begin as one, with the rest of the input as its
+ * unpacked table; then each operation with the input as old image and as payload. */
 
 #include <zstd.h>
 
@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_(delta_freep) Delta *d = NULL, *again = NULL;
         _cleanup_buffer_ Buffer head = {}, second = {};
 
-        if (size > DELTA_HEADER_SIZE && data[0] % 2 == 1)
+        if (size > DELTA_HEADER_SIZE && data[0] != DELTA_MAGIC[0])
                 make_head(data, size, &head);
         else if (size > 0)
                 buffer_append(&head, data, size);

@@ -5,7 +5,9 @@
 
 #include "delta-decode.h"
 #include "delta-make.h"
+#include "initrd.h"
 #include "pe.h"
+#include "segment.h"
 #include "synthetic-pe.h"
 
 #define BUILD_TIME 1700000000
@@ -364,9 +366,9 @@ static void files_of_every_size_come_out(void **state) {
 
 /* --- kernel images ----------------------------------------------------------------------------------------------- */
 
-static void *make_uki(size_t kernel_size, unsigned kernel_seed, bool changed, const char *command_line, size_t *ret) {
-        size_t stub_size, unsigned_size, initrd_size = 900000;
-        _cleanup_free_ char *kernel = make_words(kernel_size, kernel_seed), *initrd = make_words(initrd_size, 21);
+static void *make_uki(const char *kernel, size_t kernel_size, const char *initrd, size_t initrd_size,
+                      const char *command_line, char signer, size_t *ret) {
+        size_t stub_size, unsigned_size;
         _cleanup_free_ void *stub = synthetic_pe(&stub_size), *unsigned_uki = NULL;
         const PeAddition additions[] = {
                 { .name = ".cmdline", .data = command_line, .size = strlen(command_line) },
@@ -377,27 +379,145 @@ static void *make_uki(size_t kernel_size, unsigned kernel_seed, bool changed, co
         uint8_t signature[1400];
         void *uki = NULL;
 
-        if (changed)
-                for (size_t i = 10000; i < initrd_size; i += 100000)
-                        initrd[i] ^= 1;
-        memset(signature, changed ? 's' : 'S', sizeof(signature));
+        memset(signature, signer, sizeof(signature));
         if (pe_add_sections(stub, stub_size, additions, ELEMENTSOF(additions), &unsigned_uki, &unsigned_size, &e) < 0 ||
             pe_attach_signature(unsigned_uki, unsigned_size, signature, sizeof(signature), &uki, ret, &e) < 0)
                 fail_msg("%s", e.message);
         return uki;
 }
 
+/* With an initrd that is no initrd. */
+static void *make_plain_uki(size_t kernel_size, bool changed, const char *command_line, size_t *ret) {
+        size_t initrd_size = 900000;
+        _cleanup_free_ char *kernel = make_words(kernel_size, 31), *initrd = make_words(initrd_size, 21);
+
+        for (size_t i = 10000; changed && i < initrd_size; i += 100000)
+                initrd[i] ^= 1;
+        return make_uki(kernel, kernel_size, initrd, initrd_size, command_line, changed ? 's' : 'S', ret);
+}
+
 static void a_kernel_image_costs_what_changed_in_its_sections(void **state) {
         size_t old_size, line_size, initrd_size, kernel_size;
-        _cleanup_free_ char *old = make_uki(1500000, 31, false, "quiet", &old_size),
-                            *line = make_uki(1500000, 31, false, "quiet splash", &line_size),
-                            *initrd = make_uki(1500000, 31, true, "quiet", &initrd_size),
-                            *kernel = make_uki(1600000, 31, true, "quiet splash", &kernel_size);
+        _cleanup_free_ char *old = make_plain_uki(1500000, false, "quiet", &old_size),
+                            *line = make_plain_uki(1500000, false, "quiet splash", &line_size),
+                            *initrd = make_plain_uki(1500000, true, "quiet", &initrd_size),
+                            *kernel = make_plain_uki(1600000, true, "quiet splash", &kernel_size);
 
         check_file(old, old_size, line, line_size, 500);
         check_file(old, old_size, initrd, initrd_size, 1000);
         check_file(old, old_size, kernel, kernel_size, 100000 / 4);
         check_file(kernel, kernel_size, old, old_size, 1000);
+}
+
+/* --- initrds ----------------------------------------------------------------------------------------------------- */
+
+/* Small files that share frames, one that has several segments of its own, one that will not be small any more. */
+static char *make_initrd(bool changed, unsigned level, size_t *ret_size) {
+        const NodeAttributes folder = { .mode = 0755 };
+        const char *library = changed ? "/usr/lib/libx.so.1.3" : "/usr/lib/libx.so.1.2";
+        const InitrdPackOptions o = { .level = level, .epoch = 1 };
+        _cleanup_free_ char *large = make_words(1200000, 50), *grows = make_words(300000, 51);
+        _cleanup_(tree_freep) Tree *t = NULL;
+        _cleanup_close_ int fd = new_file();
+        _cleanup_error_ Error e = {};
+
+        assert_int_equal(tree_new(NULL, &t, &e), 0);
+        assert_int_equal(tree_add_folder(t, "/usr", &folder, NULL, &e), 0);
+        assert_int_equal(tree_add_folder(t, "/usr/lib", &folder, NULL, &e), 0);
+        if (changed) {
+                /* Something is put in, so that what follows is elsewhere in each segment. */
+                memmove(large + 500100, large + 500000, 1200000 - 500100);
+                large[1000] ^= 1;
+        }
+        add_content(t, "/usr/lib/large", large, 1200000);
+        add_content(t, "/usr/lib/grows", grows, changed ? 300000 : 200000);
+        add_made(t, library, 70000, 52);
+        for (unsigned i = 0; i < 60; i++) {
+                _cleanup_free_ char *path = xasprintf("/usr/lib/small-%u", i);
+
+                if (!changed || i != 7)
+                        add_made(t, path, 3000, 100 + i + (changed && i == 40));
+        }
+        if (initrd_pack(t, &o, fd, NULL, &e) < 0)
+                fail_msg("%s", e.message);
+        return read_file(fd, ret_size);
+}
+
+static void *make_initrd_uki(bool changed, unsigned level, size_t *ret) {
+        size_t initrd_size;
+        _cleanup_free_ char *kernel = make_words(100000, 31), *initrd = make_initrd(changed, level, &initrd_size);
+
+        return make_uki(kernel, 100000, initrd, initrd_size, "quiet", changed ? 's' : 'S', ret);
+}
+
+static void check_segments(const char *old, size_t old_size, const char *new, size_t new_size, bool segments,
+                           uint64_t max) {
+        _cleanup_close_ int old_fd = file_of(old, old_size), new_fd = file_of(new, new_size);
+        const DeltaOptions o = {};
+        _cleanup_(made_done) Made m = {};
+
+        make_delta(old_fd, new_fd, &o, &m);
+        check_result(&m, old_fd, new_fd);
+        assert_true((m.result.kinds[DELTA_RECOMPRESS].n_ops > 0) == segments);
+        assert_string_equal(m.delta->encoder, segments ? SEGMENT_ENCODER : "");
+        if (m.result.payload_size > max)
+                fail_msg("%" PRIu64 " bytes", m.result.payload_size);
+        for (size_t i = 0; i < m.delta->n_ops; i++) {
+                const DeltaOp *op = &m.delta->ops[i];
+
+                if (op->kind == DELTA_RECOMPRESS)
+                        assert_true(delta_op_old_size(m.delta, op) + 2 * op->window + 2 * op->content + op->size <
+                                    (size_t) 10 << 20);
+        }
+}
+
+/* The words that are new in what grows cost 20,000 bytes; nearly all that there is was there before. */
+static void an_initrd_costs_what_changed_in_its_files(void **state) {
+        size_t old_size, new_size;
+        _cleanup_free_ char *old = make_initrd_uki(false, SEGMENT_LEVEL, &old_size),
+                            *new = make_initrd_uki(true, SEGMENT_LEVEL, &new_size);
+
+        check_segments(old, old_size, new, new_size, true, 30000);
+        check_segments(new, new_size, old, old_size, true, 4000);
+        check_segments(old, old_size, old, old_size, false, 0);
+}
+
+/* What this encoder does not make again goes as it is stored. */
+static void an_initrd_may_be_made_of_anything(void **state) {
+        static const struct {
+                unsigned old_level, new_level;
+                bool segments;
+        } cases[] = { { SEGMENT_LEVEL, 13, true },
+                      { 13, SEGMENT_LEVEL, true },
+                      { 0, SEGMENT_LEVEL, true },
+                      { SEGMENT_LEVEL, 0, false },
+                      { 0, 0, false } };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                size_t old_size, new_size;
+                _cleanup_free_ char *old = make_initrd_uki(false, cases[i].old_level, &old_size),
+                                    *new = make_initrd_uki(true, cases[i].new_level, &new_size);
+
+                check_segments(old, old_size, new, new_size, cases[i].segments, new_size);
+        }
+}
+
+/* Frames, archives or the kernel: what cannot be understood is taken as bytes. */
+static void a_damaged_initrd_comes_out(void **state) {
+        size_t old_size, new_size, n;
+        _cleanup_free_ char *old = make_initrd_uki(false, SEGMENT_LEVEL, &old_size),
+                            *new = make_initrd_uki(true, SEGMENT_LEVEL, &new_size);
+        unsigned seed = 7;
+
+        for (n = 0; n < 4; n++) {
+                size_t a = next_random(&seed) % (old_size - 100000), b = next_random(&seed) % (new_size - 100000);
+
+                old[a] ^= 0x10;
+                new[b] ^= 0x10;
+                check_file(old, old_size, new, new_size, new_size);
+                old[a] ^= 0x10;
+                new[b] ^= 0x10;
+        }
 }
 
 int main(void) {
@@ -414,6 +534,9 @@ int main(void) {
                 cmocka_unit_test(a_file_may_move_by_any_number_of_bytes),
                 cmocka_unit_test(files_of_every_size_come_out),
                 cmocka_unit_test(a_kernel_image_costs_what_changed_in_its_sections),
+                cmocka_unit_test(an_initrd_costs_what_changed_in_its_files),
+                cmocka_unit_test(an_initrd_may_be_made_of_anything),
+                cmocka_unit_test(a_damaged_initrd_comes_out),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <lzma.h>
 
 #include "delta-internal.h"
+#include "segment.h"
 
 #define PROPERTIES(lc, lp, pb) ((uint8_t) (((pb) *5 + (lp)) * 9 + (lc)))
 #define DICTIONARY_MIN ((uint32_t) 1 << 16)
@@ -15,7 +16,8 @@ struct DeltaEncoder {
         const DeltaPlan *plan;
         Delta delta; /* of one operation, to decode it */
         DeltaDecoder *decoder;
-        Recompress *recompress; /* NULL: not for images with lz4 */
+        Recompress *recompress;   /* NULL: not for images with lz4 */
+        SegmentEncoder *segments; /* NULL: not for kernel images with segments */
         char *old, *window, *content, *packed, *output;
         lzma_stream lzma;
         /* Of the step at hand. */
@@ -30,6 +32,7 @@ DeltaEncoder *delta_encoder_free(DeltaEncoder *e) {
                 return NULL;
         delta_decoder_free(e->decoder);
         recompress_free(e->recompress);
+        segment_encoder_free(e->segments);
         lzma_end(&e->lzma);
         free(e->old);
         free(e->window);
@@ -52,8 +55,10 @@ int delta_encoder_new(const DeltaPlan *p, const Delta *d, DeltaEncoder **ret, Er
         e->delta.clusters = NULL;
         e->lzma = (lzma_stream) LZMA_STREAM_INIT;
         r = delta_decoder_new(&e->delta, &e->decoder, reterr);
-        if (r >= 0 && !isempty(d->encoder))
+        if (r >= 0 && delta_coding(d) == DELTA_CODING_LZ4)
                 r = recompress_new(&options, &e->recompress, reterr);
+        if (r >= 0 && delta_coding(d) == DELTA_CODING_ZSTD)
+                r = segment_encoder_new(d->level, &e->segments, reterr);
         if (r < 0)
                 return r;
         e->old = xmalloc(DELTA_WINDOW_MAX);
@@ -121,12 +126,27 @@ static size_t find_lookahead(DeltaEncoder *e, const DeltaAtom *a, const char *ru
         return SIZE_MAX;
 }
 
+/* Whether a segment comes out as it is stored. */
+static bool comes_out(DeltaEncoder *e, const DeltaAtom *a, const char *content) {
+        const uint8_t *stored = e->plan->new->data + a->physical;
+        size_t n = 0;
+
+        if (segment_pack(e->segments, content, (size_t) a->size, a->place, e->output, &n, NULL) < 0 || n > a->stored ||
+            memcmp(e->output, stored, n) != 0)
+                return false;
+        for (; n < a->stored; n++)
+                if (stored[n] != 0)
+                        return false;
+        return true;
+}
+
 /* The atoms from first to last, which follow each other in a file, and what lies behind them as far as anybody looks
  * at it. Returns 1 if a cluster did not come out, and was set raw. */
 static int fill_run(DeltaEncoder *e, size_t first, size_t last, Error *reterr) {
         const DeltaAtom *a = atom(e, first), *b = atom(e, last);
         uint64_t file_size = e->plan->new->files[a->file].size, size = b->offset + b->size - a->offset;
-        uint64_t behind = MIN(file_size - (b->offset + b->size), (uint64_t) RECOMPRESS_LOOKAHEAD), tail = 0;
+        uint64_t behind = e->segments ? 0 : MIN(file_size - (b->offset + b->size), (uint64_t) RECOMPRESS_LOOKAHEAD);
+        uint64_t tail = 0;
         char *content = e->content + e->content_size;
         int r;
 
@@ -139,7 +159,10 @@ static int fill_run(DeltaEncoder *e, size_t first, size_t last, Error *reterr) {
 
                 if (e->clusters[i].plain)
                         continue;
-                lookahead = find_lookahead(e, atom(e, i), content + at, (size_t) (size + behind - at));
+                if (e->segments)
+                        lookahead = comes_out(e, atom(e, i), content + at) ? 0 : SIZE_MAX;
+                else
+                        lookahead = find_lookahead(e, atom(e, i), content + at, (size_t) (size + behind - at));
                 if (lookahead == SIZE_MAX) {
                         set_raw(e, i);
                         return 1;
@@ -203,12 +226,13 @@ static int set_content(DeltaEncoder *e, Error *reterr) {
         for (size_t i = 0; i < e->step->n_atoms; i++)
                 if (!atom(e, i)->packed)
                         set_plain(e, i);
-                else if (!e->recompress || atom(e, i)->size > DELTA_PIECE_MAX ||
+                else if ((!e->recompress && !e->segments) || atom(e, i)->size > DELTA_PIECE_MAX ||
                          atom(e, i)->stored > e->delta.cluster_size)
                         set_raw(e, i);
                 else
                         e->clusters[i] = (DeltaCluster){ .stored = (uint32_t) atom(e, i)->stored,
-                                                         .content = (uint32_t) atom(e, i)->size };
+                                                         .content = (uint32_t) atom(e, i)->size,
+                                                         .place = atom(e, i)->place };
         r = fill_content(e, &too_large);
         if (r != -EFBIG)
                 return r < 0 ? error_move(reterr, &too_large) : 0;

@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "delta-internal.h"
+#include "delta-initrd.h"
 
 DeltaImage *delta_image_free(DeltaImage *m) {
         if (!m)
@@ -12,6 +12,7 @@ DeltaImage *delta_image_free(DeltaImage *m) {
                 (void) munmap((void *) m->data, m->size);
         erofs_extents_free(m->erofs);
         pe_done(&m->pe);
+        delta_initrd_free(m->initrd);
         free(m->files);
         free(m->extents);
         free(m->places);
@@ -132,23 +133,67 @@ static void add_rest(DeltaImage *m, uint64_t offset, uint64_t size) {
         m->files[m->n_files - 1].area = DELTA_AREA_METADATA;
 }
 
+/* Frame by frame; they begin at that offset. */
+static void add_frames(DeltaImage *m, uint64_t offset) {
+        const DeltaInitrd *i = m->initrd;
+
+        for (uint32_t k = 0; k < i->n_segments; k++) {
+                const DeltaSegment *s = &i->segments[k];
+                DeltaFile *f = &m->files[i->first_file + s->frame];
+
+                if (s->offset == 0)
+                        *f = (DeltaFile){ .path = ".initrd",
+                                          .size = i->frames[s->frame + 1] - i->frames[s->frame],
+                                          .first = m->n_extents,
+                                          .area = DELTA_AREA_FILES };
+                f->n_extents++;
+                m->extents[m->n_extents++] = (DeltaExtent){ .physical = offset + s->physical,
+                                                            .stored = s->stored,
+                                                            .offset = s->offset,
+                                                            .size = s->size,
+                                                            .file = i->first_file + s->frame,
+                                                            .packed = true,
+                                                            .place = s->place };
+        }
+        m->n_files += i->n_frames;
+}
+
+/* A section of the image, as far as it is there and not part of the one before. */
+static bool is_usable(const DeltaImage *m, const PeSection *s, uint64_t end) {
+        return s->raw_size > 0 && s->raw_offset >= end && (uint64_t) s->raw_offset + s->raw_size <= m->size;
+}
+
+static void add_initrd(DeltaImage *m, const PeSection *s) {
+        m->initrd->first_file = m->n_files;
+        add_frames(m, s->raw_offset);
+        if (m->initrd->size < s->raw_size)
+                add_section(m, s->name, s->raw_offset + m->initrd->size, s->raw_size - m->initrd->size);
+}
+
 /* A kernel image by its sections; any other file is one. */
 static void read_sections(DeltaImage *m) {
         bool pe = pe_parse(m->data, m->size, &m->pe, NULL) >= 0;
+        const PeSection *initrd = pe ? pe_find(&m->pe, ".initrd") : NULL;
+        size_t n = m->pe.n_sections * 2 + 1;
         uint64_t end = 0;
 
-        m->files = xnew(DeltaFile, m->pe.n_sections * 2 + 1);
-        m->extents = xnew(DeltaExtent, m->pe.n_sections * 2 + 1);
+        if (initrd && is_usable(m, initrd, 0))
+                m->initrd = delta_initrd_read(m->data + initrd->raw_offset, initrd->raw_size);
+        m->files = xnew(DeltaFile, n + (m->initrd ? m->initrd->n_frames : 0));
+        m->extents = xnew(DeltaExtent, n + (m->initrd ? m->initrd->n_segments : 0));
         if (pe)
                 qsort(m->pe.sections, m->pe.n_sections, sizeof(*m->pe.sections), compare_sections);
         for (size_t i = 0; i < m->pe.n_sections; i++) {
                 const PeSection *s = &m->pe.sections[i];
 
-                if (s->raw_size == 0 || s->raw_offset < end || (uint64_t) s->raw_offset + s->raw_size > m->size)
+                if (!is_usable(m, s, end))
                         continue;
                 if (s->raw_offset > end)
                         add_rest(m, end, s->raw_offset - end);
-                add_section(m, s->name, s->raw_offset, s->raw_size);
+                if (m->initrd && m->initrd->first_file == 0 && streq(s->name, ".initrd"))
+                        add_initrd(m, s);
+                else
+                        add_section(m, s->name, s->raw_offset, s->raw_size);
                 end = (uint64_t) s->raw_offset + s->raw_size;
         }
         if (end < m->size)
@@ -194,6 +239,12 @@ static int read_extent(const DeltaImage *m, const DeltaExtent *x, uint64_t skip,
 
         if (!x->packed) {
                 memcpy(ret, m->data + x->physical + skip, size);
+                return 0;
+        }
+        if (m->initrd) {
+                uint64_t frame = m->initrd->frames[x->file - m->initrd->first_file];
+
+                memcpy(ret, m->initrd->bytes.data + frame + x->offset + skip, size);
                 return 0;
         }
         if (skip == 0 && size == x->size)

@@ -15,12 +15,13 @@
 
 /* --- images (delta-image.c) ------------------------------------------------------------------------------------ */
 
-/* A stretch of an image and the content it holds. Packed: one cluster of lz4. */
+/* A stretch of an image and the content it holds. Packed: one cluster of lz4, or one segment of zstd. */
 typedef struct DeltaExtent {
         uint64_t physical, stored;
         uint64_t offset, size; /* in the file */
         uint32_t file;
         bool packed;
+        uint8_t place; /* of a segment */
 } DeltaExtent;
 
 typedef struct DeltaFile {
@@ -35,7 +36,8 @@ typedef struct DeltaImage {
         uint64_t size;
         ErofsExtents *erofs; /* of these two the one that it is, if any */
         PeImage pe;
-        DeltaFile *files; /* the first one is all that belongs to no file */
+        struct DeltaInitrd *initrd; /* of a kernel image; each of its frames is a file of the image. NULL: none */
+        DeltaFile *files;           /* the first one is all that belongs to no file */
         uint32_t n_files;
         DeltaExtent *extents; /* file after file */
         uint32_t n_extents;
@@ -77,13 +79,15 @@ void delta_find_runs(const DeltaImage *old, const DeltaImage *new, DeltaRuns *re
 
 /* --- the plan (delta-plan.c) --------------------------------------------------------------------- */
 
-/* A stretch of the new image that is treated alike: part of an extent that is stored plain, or one cluster. */
+/* A stretch of the new image that is treated alike: part of an extent that is stored plain, or one cluster or segment.
+ */
 typedef struct DeltaAtom {
         uint64_t physical, stored;
         uint64_t offset, size; /* in the file */
         uint64_t source;       /* DELTA_NO_COPY: it is new */
         uint32_t file;
         bool packed;
+        uint8_t place; /* of a segment */
 } DeltaAtom;
 
 /* An operation in the making. */

@@ -3,6 +3,7 @@
 #include "delta-internal.h"
 #include "io.h"
 #include "parallel.h"
+#include "segment.h"
 
 typedef struct Maker {
         const DeltaOptions *opt;
@@ -60,7 +61,11 @@ static Delta *new_delta(const DeltaPlan *p, const DeltaInput *old, const DeltaIn
                       .n_ranges = p->n_ranges };
         if (p->n_ranges > 0)
                 memcpy(d->ranges, p->ranges, p->n_ranges * sizeof(*d->ranges));
-        if (has_clusters(p)) {
+        if (has_clusters(p) && p->new->initrd) {
+                snprintf(d->encoder, sizeof(d->encoder), "%s", SEGMENT_ENCODER);
+                d->level = SEGMENT_LEVEL;
+                d->cluster_size = SEGMENT_CONTENT_MAX;
+        } else if (has_clusters(p)) {
                 snprintf(d->encoder, sizeof(d->encoder), "%s", RECOMPRESS_ENCODER);
                 d->level = opt->level;
                 d->cluster_size = (uint32_t) opt->cluster_size;

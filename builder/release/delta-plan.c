@@ -5,7 +5,9 @@
  * goes, and begins anew with each operation. What lies between them, though it is there already, costs next to nothing
  * inside an operation. */
 
+#include "delta-initrd.h"
 #include "delta-similar.h"
+#include "segment.h"
 
 /* Between new atoms, at most so much that is there already goes along. */
 #define GAP_MAX ((uint64_t) 64 << 10)
@@ -15,6 +17,7 @@
 #define MARGIN ((uint64_t) 1 << 20)
 #define METADATA_MARGIN ((uint64_t) 64 << 10)
 #define MARGIN_MIN ((uint64_t) 64 << 10)
+#define SEGMENT_MARGIN ((uint64_t) 128 << 10)
 /* What a device needs: what it reads, LZMA's dictionary for that and the content, and the output; where clusters are
  * made, the contents of both sides once more. Buffers only grow, so that each has its own limit. With the program
  * around it this makes less than 16 MiB. */
@@ -42,6 +45,7 @@ typedef struct Planner {
         uint64_t *copies; /* of an image in blocks */
         DeltaRuns runs;   /* of another file */
         uint32_t *pairs;
+        uint32_t *entries; /* the same of the files in an initrd */
         DeltaSimilar *similar; /* of large old files */
         uint64_t margin;       /* for the group at hand */
         Group group;
@@ -51,6 +55,7 @@ static void planner_done(Planner *w) {
         free(w->copies);
         delta_runs_done(&w->runs);
         free(w->pairs);
+        free(w->entries);
         delta_similar_free(w->similar);
         free(w->group.parts);
 }
@@ -78,6 +83,7 @@ static void add_atom(DeltaPlan *p, const DeltaExtent *x, uint64_t skip, uint64_t
                 .source = source,
                 .file = x->file,
                 .packed = x->packed && p->cluster_size > 0,
+                .place = x->place,
         };
 }
 
@@ -132,7 +138,12 @@ static void add_bytes(Planner *w, const DeltaExtent *x, size_t first) {
                 uint64_t at = x->physical + skip, left = x->stored - skip, n, source = DELTA_NO_COPY;
                 const DeltaRun *run = first < w->runs.n ? &w->runs.items[first] : NULL;
 
-                if (run && run->offset <= at) {
+                if (x->packed) {
+                        /* Of a segment nothing is there but the whole. */
+                        n = x->stored;
+                        if (run && run->offset <= at && at + n <= run->offset + run->size)
+                                source = run->source + (at - run->offset);
+                } else if (run && run->offset <= at) {
                         n = MIN(left, run->offset + run->size - at);
                         source = run->source + (at - run->offset);
                         first += at + n == run->offset + run->size;
@@ -232,12 +243,48 @@ static uint64_t old_middle(const Planner *w, const DeltaAtom *a, uint32_t pair, 
         return middle;
 }
 
+static void look_at(const Planner *w, Group *g, uint32_t file, uint64_t begin, uint64_t end) {
+        Part *p = find_part(g, file);
+
+        g->old_stored -= p->stored;
+        g->old_content -= p->content;
+        p->begin = MIN(p->begin, begin);
+        p->end = MIN(MAX(p->end, end), w->plan->old->files[file].size);
+        measure_part(w->plan, p);
+        g->old_stored += p->stored;
+        g->old_content += p->content;
+        g->packed |= p->packed;
+}
+
+typedef struct Look {
+        const Planner *planner;
+        Group *group;
+} Look;
+
+static void look_at_frame(uint32_t file, uint64_t begin, uint64_t end, void *userdata) {
+        Look *l = userdata;
+
+        look_at(l->planner, l->group, file, begin, end);
+}
+
+static void look_at_frames(const Planner *w, Group *g, const DeltaAtom *a) {
+        const DeltaInitrdRange range = {
+                .file = a->file, .offset = a->offset, .size = a->size, .margin = MIN(w->margin, SEGMENT_MARGIN)
+        };
+        Look l = { .planner = w, .group = g };
+
+        delta_initrd_look(w->plan->old->initrd, w->plan->new->initrd, w->entries, &range, look_at_frame, &l);
+}
+
 static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
         const DeltaFile *f = &w->plan->new->files[a->file], *was;
         uint32_t pair = w->pairs[a->file];
         uint64_t begin, end, margin;
-        Part *p;
 
+        if (a->packed && w->entries) {
+                look_at_frames(w, g, a);
+                return;
+        }
         if (pair == DELTA_NONE)
                 return;
         was = &w->plan->old->files[pair];
@@ -250,15 +297,7 @@ static void look_at_old(const Planner *w, Group *g, const DeltaAtom *a) {
                 begin = 0;
                 end = was->size;
         }
-        p = find_part(g, pair);
-        g->old_stored -= p->stored;
-        g->old_content -= p->content;
-        p->begin = MIN(p->begin, begin);
-        p->end = MIN(MAX(p->end, end), was->size);
-        measure_part(w->plan, p);
-        g->old_stored += p->stored;
-        g->old_content += p->content;
-        g->packed |= p->packed;
+        look_at(w, g, pair, begin, end);
 }
 
 static void add_to_group(const Planner *w, Group *g, const DeltaAtom *a) {
@@ -442,13 +481,15 @@ DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, const D
                 .old = old,
                 .new = new,
                 .unit = opt->usr ? DELTA_BLOCK_SIZE : 1,
-                .cluster_size = opt->level > 0 ? opt->cluster_size : 0,
+                .cluster_size = new->initrd ? SEGMENT_CONTENT_MAX : opt->level > 0 ? opt->cluster_size : 0,
         };
         if (opt->usr)
                 w.copies = delta_find_copies(old, new);
         else
                 delta_find_runs(old, new, &w.runs);
         w.pairs = delta_pair_files(old, new);
+        if (old->initrd && new->initrd)
+                w.entries = delta_pair_files(&old->initrd->content, &new->initrd->content);
         make_atoms(&w);
         w.similar = read_large_files(&w);
         for (size_t i = 0; i < p->n_atoms;)

@@ -4,6 +4,7 @@
 
 #include "delta-decode.h"
 #include "recompress.h"
+#include "segment.h"
 
 /* Of LZMA's dictionary, which holds window and output: the same for every operation, so that it is made once. Only what
  * is used of it takes memory. */
@@ -12,8 +13,8 @@
 struct DeltaDecoder {
         const Delta *delta;
         lzma_stream lzma;
-        Recompress *encoder; /* NULL: the delta needs none */
-        char *content;       /* of a RECOMPRESS: of its old clusters, then of its new ones */
+        Recompress *lz4; /* NULL: the delta needs none. That of zstd is there only while it works: it is large. */
+        char *content;   /* of a RECOMPRESS: of its old clusters, then of its new ones */
         size_t content_size;
 };
 
@@ -21,7 +22,7 @@ DeltaDecoder *delta_decoder_free(DeltaDecoder *c) {
         if (!c)
                 return NULL;
         lzma_end(&c->lzma);
-        recompress_free(c->encoder);
+        recompress_free(c->lz4);
         free(c->content);
         free(c);
         return NULL;
@@ -32,24 +33,30 @@ static int damaged(Error *reterr, const DeltaOp *op, const char *what) {
                          op->offset + op->size, what);
 }
 
+int delta_check_encoder(const Delta *d, Error *reterr) {
+        DeltaCoding coding = delta_coding(d);
+        const char *ours = coding == DELTA_CODING_ZSTD ? SEGMENT_ENCODER : RECOMPRESS_ENCODER;
+
+        if (coding == DELTA_CODING_NONE)
+                return 0;
+        if (!streq(d->encoder, ours))
+                return error_set(reterr, ENOTSUP, REFUSAL_MACHINE, "the delta needs the encoder %s, this one is %s",
+                                 d->encoder, ours);
+        return coding == DELTA_CODING_ZSTD ? segment_self_test(d->level, reterr)
+                                           : recompress_self_test(d->level, reterr);
+}
+
 int delta_decoder_new(const Delta *d, DeltaDecoder **ret, Error *reterr) {
         _cleanup_(delta_decoder_freep) DeltaDecoder *c = xnew(DeltaDecoder, 1);
+        const RecompressOptions options = { .level = d->level, .cluster_size = d->cluster_size };
         int r;
 
         *c = (DeltaDecoder){ .delta = d, .lzma = LZMA_STREAM_INIT };
-        if (!isempty(d->encoder)) {
-                RecompressOptions options = { .level = d->level, .cluster_size = d->cluster_size };
-
-                if (!streq(d->encoder, RECOMPRESS_ENCODER))
-                        return error_set(reterr, ENOTSUP, REFUSAL_MACHINE,
-                                         "the delta was made with encoder %s, and this is %s", d->encoder,
-                                         RECOMPRESS_ENCODER);
-                r = recompress_self_test(d->level, reterr);
-                if (r >= 0)
-                        r = recompress_new(&options, &c->encoder, reterr);
-                if (r < 0)
-                        return r;
-        }
+        r = delta_check_encoder(d, reterr);
+        if (r >= 0 && delta_coding(d) == DELTA_CODING_LZ4)
+                r = recompress_new(&options, &c->lz4, reterr);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(c);
         return 0;
 }
@@ -84,71 +91,111 @@ static int unpack_payload(DeltaDecoder *c, const DeltaOp *op, const void *window
         return 0;
 }
 
-static char *grow(char **buffer, size_t *size, size_t wanted) {
-        if (wanted > *size) {
-                free(*buffer);
-                *buffer = xmalloc(wanted);
-                *size = wanted;
-        }
-        return *buffer;
+static void reserve_content(DeltaDecoder *c, size_t size) {
+        if (size <= c->content_size)
+                return;
+        free(c->content);
+        c->content = xmalloc(size);
+        c->content_size = size;
 }
 
 int delta_unpack_old(const Delta *d, const DeltaOp *op, const void *old, void *ret_window, Error *reterr) {
+        bool lz4 = delta_coding(d) == DELTA_CODING_LZ4;
         const char *stored = old;
         char *window = ret_window;
+        int r = 0;
 
-        for (size_t i = 0; i < op->n_old; i++) {
+        for (size_t i = 0; r >= 0 && i < op->n_old; i++) {
                 const DeltaCluster *k = &d->clusters[op->first_old + i];
 
                 if (k->plain)
                         memcpy(window, stored, k->content);
-                else {
-                        int r = recompress_unpack(stored, k->stored, window, k->content, reterr);
-
-                        if (r < 0)
-                                return r;
-                }
+                else if (lz4)
+                        r = recompress_unpack(stored, k->stored, window, k->content, reterr);
+                else
+                        r = segment_unpack(stored, k->stored, window, k->content, reterr);
                 stored += k->stored;
                 window += k->content;
         }
+        return r;
+}
+
+static int pack_segment(SegmentEncoder *zstd, const DeltaCluster *k, const char *content, char *stored, char *buffer,
+                        Error *reterr) {
+        size_t n = 0;
+        int r;
+
+        r = segment_pack(zstd, content, k->content, k->place, buffer, &n, reterr);
+        if (r < 0)
+                return r;
+        if (n > k->stored)
+                return error_set(reterr, ESTALE, REFUSAL_DIFFERENT,
+                                 "the encoder made a segment of %zu instead of %" PRIu32 " bytes", n, k->stored);
+        memcpy(stored, buffer, n);
+        memset(stored + n, 0, k->stored - n);
         return 0;
 }
 
-int delta_pack_new(DeltaDecoder *c, const DeltaOp *op, const void *content, void *ret_output, Error *reterr) {
-        const char *from = content;
-        char *to = ret_output;
+static void pack_plain(const DeltaCluster *k, const char *content, char *stored) {
+        memcpy(stored, content, k->content);
+        memset(stored + k->content, 0, k->stored - k->content);
+}
 
-        for (size_t i = 0; i < op->n_new; i++) {
+static int pack_segments(DeltaDecoder *c, const DeltaOp *op, const char *content, char *output, Error *reterr) {
+        _cleanup_(segment_encoder_freep) SegmentEncoder *zstd = NULL;
+        _cleanup_free_ char *buffer = xmalloc(SEGMENT_STORED_MAX);
+        int r;
+
+        /* LZMA's dictionary and zstd's tables are not needed at once. */
+        lzma_end(&c->lzma);
+        r = segment_encoder_new(c->delta->level, &zstd, reterr);
+        for (size_t i = 0; r >= 0 && i < op->n_new; i++) {
                 const DeltaCluster *k = &c->delta->clusters[op->first_new + i];
 
-                if (k->plain) {
-                        memcpy(to, from, k->content);
-                        memset(to + k->content, 0, k->stored - k->content);
-                } else {
-                        int r = recompress_cluster(c->encoder, from, (size_t) k->content + k->lookahead, k->content, to,
-                                                   k->stored, reterr);
-
-                        if (r < 0)
-                                return r;
-                }
-                from += (size_t) k->content + k->skip;
-                to += k->stored;
+                if (k->plain)
+                        pack_plain(k, content, output);
+                else
+                        r = pack_segment(zstd, k, content, output, buffer, reterr);
+                content += (size_t) k->content + k->skip;
+                output += k->stored;
         }
-        return 0;
+        return r;
+}
+
+static int pack_clusters(DeltaDecoder *c, const DeltaOp *op, const char *content, char *output, Error *reterr) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < op->n_new; i++) {
+                const DeltaCluster *k = &c->delta->clusters[op->first_new + i];
+
+                if (k->plain)
+                        pack_plain(k, content, output);
+                else
+                        r = recompress_cluster(c->lz4, content, (size_t) k->content + k->lookahead, k->content, output,
+                                               k->stored, reterr);
+                content += (size_t) k->content + k->skip;
+                output += k->stored;
+        }
+        return r;
+}
+
+int delta_pack_new(DeltaDecoder *c, const DeltaOp *op, const void *content, void *ret_output, Error *reterr) {
+        if (delta_coding(c->delta) == DELTA_CODING_ZSTD)
+                return pack_segments(c, op, content, ret_output, reterr);
+        return pack_clusters(c, op, content, ret_output, reterr);
 }
 
 int delta_decode(DeltaDecoder *c, const DeltaOp *op, const void *old, const void *payload, void *ret_output,
                  Error *reterr) {
-        char *content;
         int r;
 
         if (op->kind == DELTA_PATCH)
                 return unpack_payload(c, op, old, payload, ret_output, reterr);
         if (op->kind != DELTA_RECOMPRESS)
                 return error_set(reterr, EINVAL, REFUSAL_SYSTEM, "there is nothing to unpack");
-        content = grow(&c->content, &c->content_size, MAX(op->window, op->content));
-        r = delta_unpack_old(c->delta, op, old, content, reterr);
+        reserve_content(c, MAX(op->window, op->content));
+        r = delta_unpack_old(c->delta, op, old, c->content, reterr);
         if (r >= 0)
-                r = unpack_payload(c, op, content, payload, content, reterr);
-        return r < 0 ? r : delta_pack_new(c, op, content, ret_output, reterr);
+                r = unpack_payload(c, op, c->content, payload, c->content, reterr);
+        return r < 0 ? r : delta_pack_new(c, op, c->content, ret_output, reterr);
 }

@@ -7,6 +7,7 @@
 
 #include "delta.h"
 #include "recompress.h"
+#include "segment.h"
 #include "wire.h"
 
 #define HEAD_LEVEL 19
@@ -17,6 +18,14 @@ const char *delta_kind_name(DeltaKind k) {
         static const char *const names[] = { "copy", "patch", "recompress" };
 
         return k >= 0 && k < _DELTA_KIND_MAX ? names[k] : NULL;
+}
+
+DeltaCoding delta_coding(const Delta *d) {
+        if (isempty(d->encoder))
+                return DELTA_CODING_NONE;
+        return startswith(d->encoder, "lz4hc-")  ? DELTA_CODING_LZ4
+               : startswith(d->encoder, "zstd-") ? DELTA_CODING_ZSTD
+                                                 : _DELTA_CODING_MAX;
 }
 
 Delta *delta_free(Delta *d) {
@@ -94,9 +103,14 @@ static int check_ranges(const Check *c, const Delta *d, const DeltaOp *op, uint6
 }
 
 static bool cluster_is_valid(const Delta *d, const DeltaCluster *k) {
-        if (k->stored == 0 || k->stored % RECOMPRESS_BLOCK_SIZE != 0 || k->content == 0)
+        if (k->stored == 0 || k->stored % d->unit != 0 || k->content == 0)
                 return false;
-        return k->plain ? k->content <= k->stored : k->stored <= d->cluster_size;
+        if (k->plain)
+                return k->content <= k->stored && k->lookahead == 0 && k->place == 0;
+        if (delta_coding(d) == DELTA_CODING_LZ4)
+                return k->stored <= d->cluster_size && k->place == 0;
+        return k->stored <= SEGMENT_STORED_MAX && k->content <= d->cluster_size && k->lookahead == 0 && k->skip == 0 &&
+               k->place <= (SEGMENT_FIRST | SEGMENT_LAST);
 }
 
 static int check_old_clusters(const Check *c, const Delta *d, DeltaOp *op, uint64_t old_size) {
@@ -105,7 +119,7 @@ static int check_old_clusters(const Check *c, const Delta *d, DeltaOp *op, uint6
         for (size_t i = 0; i < op->n_old; i++) {
                 const DeltaCluster *k = &d->clusters[op->first_old + i];
 
-                if (!cluster_is_valid(d, k) || k->lookahead > 0 || k->skip > 0)
+                if (!cluster_is_valid(d, k) || k->lookahead > 0 || k->skip > 0 || k->place > 0)
                         return bad(c, "an old cluster that cannot be");
                 stored += k->stored;
                 content += k->content;
@@ -124,7 +138,7 @@ static int check_new_clusters(const Check *c, const Delta *d, const DeltaOp *op)
         for (size_t i = 0; i < op->n_new; i++) {
                 const DeltaCluster *k = &d->clusters[op->first_new + i];
 
-                if (!cluster_is_valid(d, k) || (k->plain && k->lookahead > 0))
+                if (!cluster_is_valid(d, k))
                         return bad(c, "a new cluster that cannot be");
                 stored += k->stored;
                 content += k->content;
@@ -140,7 +154,7 @@ static int check_new_clusters(const Check *c, const Delta *d, const DeltaOp *op)
 static int check_recompress(const Check *c, const Delta *d, DeltaOp *op, uint64_t old_size) {
         int r;
 
-        if (isempty(d->encoder) || d->unit != RECOMPRESS_BLOCK_SIZE)
+        if (isempty(d->encoder))
                 return bad(c, "clusters without an encoder");
         if (op->first_old > d->n_clusters || op->n_old > d->n_clusters - op->first_old ||
             op->first_new > d->n_clusters || op->n_new > d->n_clusters - op->first_new)
@@ -183,6 +197,22 @@ static int check_op(const Check *c, const Delta *d, DeltaOp *op, uint64_t *at, u
         return op->content == op->size ? 0 : bad(c, "a patch that makes more than its output");
 }
 
+static bool numbers_of_encoder_are_valid(const Delta *d) {
+        switch (delta_coding(d)) {
+        case DELTA_CODING_NONE:
+                return d->level == 0 && d->cluster_size == 0;
+        case DELTA_CODING_LZ4:
+                return d->level >= 1 && d->level <= RECOMPRESS_LEVEL_MAX && d->cluster_size > 0 &&
+                       d->cluster_size % RECOMPRESS_BLOCK_SIZE == 0 && d->cluster_size <= RECOMPRESS_CLUSTER_MAX &&
+                       d->unit == RECOMPRESS_BLOCK_SIZE;
+        case DELTA_CODING_ZSTD:
+                return d->level >= SEGMENT_LEVEL_MIN && d->level <= SEGMENT_LEVEL_MAX &&
+                       d->cluster_size == SEGMENT_CONTENT_MAX && d->unit == 1;
+        default:
+                return true;
+        }
+}
+
 static int check_encoder(const Check *c, const Delta *d) {
         size_t n = strnlen(d->encoder, DELTA_ENCODER_SIZE);
 
@@ -191,11 +221,11 @@ static int check_encoder(const Check *c, const Delta *d) {
         for (size_t i = 0; i < DELTA_ENCODER_SIZE; i++)
                 if (i < n ? d->encoder[i] <= ' ' || d->encoder[i] > '~' : d->encoder[i] != 0)
                         return bad(c, "an encoder of other characters");
-        if (n == 0 ? d->level != 0 || d->cluster_size != 0
-                   : d->level < 1 || d->level > 12 || d->cluster_size == 0 ||
-                             d->cluster_size % RECOMPRESS_BLOCK_SIZE != 0 || d->cluster_size > RECOMPRESS_CLUSTER_MAX)
-                return bad(c, "an encoder of level %" PRIu32 " with clusters of %" PRIu32 " bytes", d->level,
-                           d->cluster_size);
+        if (!numbers_of_encoder_are_valid(d))
+                return bad(c, "an encoder of level %" PRIu32 " with clusters of %" PRIu32 " bytes in units of %" PRIu32,
+                           d->level, d->cluster_size, d->unit);
+        if (delta_coding(d) == _DELTA_CODING_MAX)
+                return error_set(c->reterr, ENOTSUP, REFUSAL_MACHINE, "%s needs the encoder %s", c->what, d->encoder);
         return 0;
 }
 
@@ -359,13 +389,19 @@ static void read_clusters(Delta *d, WireReader *r) {
         if (first != d->n_clusters)
                 r->failed = true;
         for (size_t i = 0; !r->failed && i < d->n_clusters; i++)
-                d->clusters[i].stored = read_u32(r, RECOMPRESS_BLOCK_SIZE);
+                d->clusters[i].stored = read_u32(r, d->unit);
         for (size_t i = 0; !r->failed && i < d->n_clusters; i++)
                 read_cluster_content(&d->clusters[i], r);
         FOREACH_OP (op, d, op->kind == DELTA_RECOMPRESS)
                 for (size_t i = 0; !r->failed && i < op->n_new; i++) {
-                        d->clusters[op->first_new + i].lookahead = read_u32(r, 1);
-                        d->clusters[op->first_new + i].skip = read_u32(r, 1);
+                        DeltaCluster *k = &d->clusters[op->first_new + i];
+
+                        if (delta_coding(d) == DELTA_CODING_ZSTD) {
+                                k->place = wire_read_u8(r);
+                                continue;
+                        }
+                        k->lookahead = read_u32(r, 1);
+                        k->skip = read_u32(r, 1);
                 }
 }
 
@@ -492,13 +528,19 @@ static void write_clusters(const Delta *d, Buffer *b) {
                 wire_append_varint(b, op->n_new);
         }
         FOREACH_CLUSTER (k, d)
-                wire_append_varint(b, k->stored / RECOMPRESS_BLOCK_SIZE);
+                wire_append_varint(b, k->stored / d->unit);
         FOREACH_CLUSTER (k, d)
                 wire_append_varint(b, (uint64_t) k->content << 1 | k->plain);
         FOREACH_OP (op, d, op->kind == DELTA_RECOMPRESS)
                 for (size_t i = 0; i < op->n_new; i++) {
-                        wire_append_varint(b, d->clusters[op->first_new + i].lookahead);
-                        wire_append_varint(b, d->clusters[op->first_new + i].skip);
+                        const DeltaCluster *k = &d->clusters[op->first_new + i];
+
+                        if (delta_coding(d) == DELTA_CODING_ZSTD) {
+                                append_byte(b, k->place);
+                                continue;
+                        }
+                        wire_append_varint(b, k->lookahead);
+                        wire_append_varint(b, k->skip);
                 }
 }
 

@@ -8,8 +8,9 @@
  *
  *     COPY         bytes of the old image
  *     PATCH        LZMA, with ranges of the old image as what came before: its window
- *     RECOMPRESS   the same for what lz4 clusters contain; the device unpacks the old ones for the window and packs the
- *                  new ones (recompress.h)
+ *     RECOMPRESS   the same for what packed clusters contain; the device unpacks the old ones for the window and packs
+ *                  the new ones: clusters of lz4 in an EROFS image (recompress.h), or segments of zstd in the initrd of
+ *                  a kernel image (segment.h)
  *
  * Neither head nor payload is trusted beyond its signature: every number has a limit that follows from the sizes of the
  * two images and from the device's memory. Whether the result is right is said by the operations' digests, and in the
@@ -17,7 +18,7 @@
 
 #include "hash.h"
 
-#define DELTA_MAGIC "SEALABD1"
+#define DELTA_MAGIC "SEALABD2"
 #define DELTA_HEADER_SIZE 160
 /* What an operation may need in memory on the device: window and output together make its peak. */
 #define DELTA_WINDOW_MAX ((size_t) 4 << 20)
@@ -45,14 +46,16 @@ typedef struct DeltaRange {
         uint64_t offset, size; /* of the old image, bytes */
 } DeltaRange;
 
-/* A cluster of lz4, in the old image or the new one. */
+/* A cluster of lz4 or a segment of zstd, in the old image or the new one. */
 typedef struct DeltaCluster {
-        uint32_t stored;  /* bytes in the image, a multiple of 4096 */
+        uint32_t stored;  /* bytes in the image, a multiple of its unit */
         uint32_t content; /* bytes of the file; plain: at most stored, and the rest of stored is zeros */
         bool plain;       /* stored as it is */
-        /* New ones only. */
+        /* New ones of lz4 only. */
         uint32_t lookahead; /* bytes behind its own content that the encoder is shown */
         uint32_t skip;      /* bytes between its content and that of the next one: they were for looking at only */
+        /* New ones of zstd only. */
+        uint8_t place; /* SegmentPlace */
 } DeltaCluster;
 
 typedef struct DeltaOp {
@@ -75,8 +78,8 @@ typedef struct Delta {
         uint64_t old_size, new_size;
         uint32_t unit;         /* offsets and sizes are multiples of it, but for the images' ends: 1 or 4096 */
         Sha256 old_id, new_id; /* of /usr: the root hash; of another file: its SHA-256 */
-        char encoder[DELTA_ENCODER_SIZE]; /* RECOMPRESS_ENCODER; empty: no RECOMPRESS in it */
-        uint32_t level, cluster_size;     /* of the encoder */
+        char encoder[DELTA_ENCODER_SIZE]; /* RECOMPRESS_ENCODER or SEGMENT_ENCODER; empty: no RECOMPRESS in it */
+        uint32_t level, cluster_size;     /* of the encoder; of segments: SEGMENT_CONTENT_MAX */
         uint64_t payload_size;
         DeltaOp *ops;
         size_t n_ops;
@@ -89,8 +92,12 @@ typedef struct Delta {
 Delta *delta_free(Delta *d);
 DEFINE_CLEANUP(Delta *, delta_free)
 
-/* The head. REFUSAL_BAD_FORMAT; REFUSAL_TOO_LARGE. Sets what follows from other numbers: offset, payload_offset,
- * window. */
+/* What its clusters are made by. Of other versions of these encoders the head can be read as well. */
+typedef enum DeltaCoding { DELTA_CODING_NONE, DELTA_CODING_LZ4, DELTA_CODING_ZSTD, _DELTA_CODING_MAX } DeltaCoding;
+DeltaCoding delta_coding(const Delta *d); /* _DELTA_CODING_MAX: an encoder that nobody here has heard of */
+
+/* The head. REFUSAL_BAD_FORMAT; REFUSAL_TOO_LARGE; REFUSAL_MACHINE: an encoder of another kind. Sets what follows from
+ * other numbers: offset, payload_offset, window. */
 int delta_parse(const void *data, size_t size, const char *what, Delta **ret, Error *reterr);
 /* What parse would refuse is refused here, too. Sets offset, payload_offset, window and payload_size, which
  * follow; content must be right. Ranges and clusters may be shared between operations, or unused. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <endian.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/mman.h>
 
@@ -13,6 +14,8 @@
 #define MEMORY_MAX (UINT64_C(256) << 20)
 /* One operation takes a second or two on a slow machine. */
 #define PATIENCE_MSEC 300000
+/* Larger blocks than this are given back when they are freed, whatever was freed before. */
+#define MAPPED_MIN (256 << 10)
 /* A worker that dies is replaced, but not for ever. */
 #define DEATHS_MAX 3
 
@@ -63,6 +66,7 @@ static int decode_body(int fd, void *userdata, Error *reterr) {
         char type = 0;
         int r;
 
+        (void) mallopt(M_MMAP_THRESHOLD, MAPPED_MIN);
         r = delta_decoder_new(c->delta, &decoder, reterr);
         if (r < 0)
                 return r;

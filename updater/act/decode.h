@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The operations of a delta, worked on by a process without network and files (worker.h): LZMA and lz4 see foreign
- * bytes only there. Both sides share one piece of memory, as large as the largest operation needs; nothing else passes
- * between them, and the output is copied out of it before anybody looks at it. */
+/* The operations of a delta, worked on by a process without network and files (worker.h): LZMA, lz4 and zstd see
+ * foreign bytes only there. Both sides share one piece of memory, as large as the largest operation needs; nothing else
+ * passes between them, and the output is copied out of it before anybody looks at it. */
 
 #include "delta.h"
 

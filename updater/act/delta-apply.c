@@ -4,9 +4,9 @@
 
 #include "decode.h"
 #include "delta-apply.h"
+#include "delta-decode.h"
 #include "io.h"
 #include "log.h"
-#include "recompress.h"
 
 #define COPY_PIECE ((size_t) 256 << 10)
 /* The least that can be damaged by itself. */
@@ -75,16 +75,6 @@ static int check_head(const Run *run, Error *reterr) {
         return 0;
 }
 
-/* Before anything is fetched for it. */
-static int check_encoder(const Delta *d, Error *reterr) {
-        if (isempty(d->encoder))
-                return 0;
-        if (!streq(d->encoder, RECOMPRESS_ENCODER))
-                return error_set(reterr, ENOTSUP, REFUSAL_MACHINE, "the delta needs the encoder %s, this one is %s",
-                                 d->encoder, RECOMPRESS_ENCODER);
-        return recompress_self_test(d->level, reterr);
-}
-
 static int load_head(Run *run, Error *reterr) {
         const DeltaApply *a = run->a;
         const ArtifactDelta *n = named(a);
@@ -102,7 +92,8 @@ static int load_head(Run *run, Error *reterr) {
                 r = delta_parse(text.data, text.size, n->target, &run->delta, reterr);
         if (r >= 0)
                 r = check_head(run, reterr);
-        return r < 0 ? r : check_encoder(run->delta, reterr);
+        /* Before anything is fetched for it. */
+        return r < 0 ? r : delta_check_encoder(run->delta, reterr);
 }
 
 /* ---- without a network ---- */
