@@ -128,7 +128,7 @@ static void add_small(const Bench *b, json_t *signed_part, const char *product, 
 
                 *a = (Artifact){ .present = true,
                                  .target = description_target_path(product, version, file),
-                                 .encoding = k == ARTIFACT_USR ? ENCODING_ZSTD : ENCODING_NONE,
+                                 .encoding = k == ARTIFACT_USR ? ENCODING_FRAMES : ENCODING_NONE,
                                  .size = k == ARTIFACT_USR ? 611319808 : 36864,
                                  .sha256 = d->root_hash };
                 add_target(b, signed_part, a->target);

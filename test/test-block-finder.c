@@ -40,15 +40,17 @@ static int make_image(const uint32_t *numbers, size_t n) {
 static uint64_t missing(const uint32_t *old, size_t n_old, const uint32_t *new, size_t n_new) {
         _cleanup_close_ int old_fd = make_image(old, n_old), new_fd = make_image(new, n_new);
         _cleanup_(block_finder_freep) BlockFinder *f = block_finder_new(old_fd);
-        _cleanup_(frame_index_freep) FrameIndex *index = frame_index_new(n_new * BLOCK, FRAME_BLOCKS * BLOCK);
+        _cleanup_(frame_index_freep) FrameIndex *index = frame_index_new();
         const Sha256 salt = { { 9 } };
         _cleanup_error_ Error e = {};
         BlockMap *map = NULL;
 
+        frame_index_add_even(index, n_new * BLOCK, FRAME_BLOCKS * BLOCK, FRAME_ZSTD);
         for (size_t i = 0; i < index->n_frames; i++) {
-                index->frames[i].packed_size = PACKED;
-                ok(sha256_fd(new_fd, i * index->frame_size, frame_index_size(index, i), &index->frames[i].sha256, &e),
-                   &e);
+                Frame *frame = &index->frames[i];
+
+                frame->packed_size = PACKED;
+                ok(sha256_fd(new_fd, frame->offset, frame->size, &frame->sha256, &e), &e);
         }
         ok(block_finder_add_image(f, old_fd, n_old * BLOCK, &salt, &e), &e);
         assert_true(block_finder_sort(f));

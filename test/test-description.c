@@ -21,7 +21,7 @@ static const char full[] =
         "{\"sealab\":{\"architecture\":\"x86-64\",\"artifacts\":{\"uki\":{"
         "\"encoding\":\"none\",\"sha256\":\"" HEX("1") "\",\"size\":33554432,"
         "\"target\":\"desk/2026.11.1/desk_2026.11.1.efi\"},\"usr\":{"
-        "\"encoding\":\"zstd\",\"sha256\":\"" HEX("2") "\",\"size\":1073741824,"
+        "\"encoding\":\"frames\",\"sha256\":\"" HEX("2") "\",\"size\":1073741824,"
         "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.zst\"},\"usr-index\":{"
         "\"encoding\":\"none\",\"sha256\":\"" HEX("7") "\",\"size\":36888,"
         "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.index\"},\"usr-map\":{"
@@ -134,7 +134,7 @@ static void every_member_arrives_where_it_belongs(void **state) {
         assert_string_equal(usr->target, "desk/2026.11.1/desk_2026.11.1.usr.zst");
         assert_string_equal(uki->target, "desk/2026.11.1/desk_2026.11.1.efi");
         assert_string_equal(sig->target, "desk/2026.11.1/desk_2026.11.1.usr.verity-sig");
-        assert_int_equal(usr->encoding, ENCODING_ZSTD);
+        assert_int_equal(usr->encoding, ENCODING_FRAMES);
         assert_int_equal(uki->encoding, ENCODING_NONE);
         assert_int_equal(usr->size, 1073741824);
         assert_int_equal(sig->sha256.bytes[0], 0x33);
@@ -266,9 +266,9 @@ static void other_values_that_are_allowed(void **state) {
                 { "sealab/architecture", "\"arm64\"" },
                 { "sealab/epoch", "9223372036854775807" },
                 { "sealab/minimumUpdater", "\"99.0~rc1\"" },
-                { "sealab/artifacts/uki/encoding", "\"zstd\"" },
+                { "sealab/artifacts/uki/encoding", "\"frames\"" },
                 { "sealab/artifacts/usr/size", "1099511627776" },
-                { "sealab/artifacts/usr-index/size", "37748760" },
+                { "sealab/artifacts/usr-index/size", "41943072" },
                 { "sealab/artifacts/usr-map/size", "100663316" },
                 { "sealab/artifacts/uki/target", "\"desk/2026.11.1/a+b~c^d-e_F.0\"" },
                 { "sealab/notes", notes },
@@ -434,12 +434,12 @@ static const Mutation mutations[] = {
         { "sealab/artifacts/uki/size", "0", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-index", "[]", REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr-index/size", "0", REFUSAL_BAD_VALUE },
-        { "sealab/artifacts/usr-index/encoding", "\"zstd\"", REFUSAL_BAD_VALUE },
-        { "sealab/artifacts/usr-index/size", "37748761", REFUSAL_TOO_LARGE },
+        { "sealab/artifacts/usr-index/encoding", "\"frames\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/usr-index/size", "41943073", REFUSAL_TOO_LARGE },
         { "sealab/artifacts/usr-index/target", "\"desk/2026.11.1/desk_2026.11.1.usr.zst\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-map", "1", REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr-map/size", "0", REFUSAL_BAD_VALUE },
-        { "sealab/artifacts/usr-map/encoding", "\"zstd\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/usr-map/encoding", "\"frames\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-map/size", "100663317", REFUSAL_TOO_LARGE },
         { "sealab/artifacts/usr-map/target", "\"desk/2026.11.1/desk_2026.11.1.usr.index\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr/sha256", NULL, REFUSAL_BAD_FORMAT },

@@ -344,7 +344,7 @@ static void a_budget_is_about_the_release_before(void **state) {
         assert_int_equal(downloads.n_from, 1); /* for the table */
         assert_done(publish_with_budget(f, "2", 40 * KIB, o));
         /* Without deltas it is blocks that count, and they are looked at only then. */
-        assert_refused(publish_with_budget(f, "3", 40 * KIB, (PublishOptions){}), REFUSAL_BUDGET);
+        assert_refused(publish_with_budget(f, "3", 8 * KIB, (PublishOptions){}), REFUSAL_BUDGET);
         o.allow_over_budget = true;
         assert_done(publish_with_budget(f, "3", 4096, o));
         /* A withdrawn one is not what devices come from. */

@@ -187,7 +187,7 @@ int publish_describe(const Release *release, const PublishOptions *opt, ReleaseD
                 r = describe_verity(release, opt->progress, d, reterr);
         if (r < 0)
                 return r;
-        describe_artifact(release, RELEASE_USR, PUBLISH_PACK_SUFFIX, ENCODING_ZSTD, d, ARTIFACT_USR);
+        describe_artifact(release, RELEASE_USR, PUBLISH_PACK_SUFFIX, ENCODING_FRAMES, d, ARTIFACT_USR);
         describe_artifact(release, RELEASE_UKI, NULL, ENCODING_NONE, d, ARTIFACT_UKI);
         describe_artifact(release, RELEASE_VERITY_SIG, NULL, ENCODING_NONE, d, ARTIFACT_VERITY_SIG);
         *ret = TAKE_PTR(d);

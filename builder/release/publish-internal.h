@@ -4,7 +4,7 @@
 /* What the parts of publish share: publish.c (a new release), -describe.c (what it is), -list.c (channels and what
  * changes them), -older.c and -delta.c (what devices download), -later.c (deltas of what is public). */
 
-#include "frame-index.h"
+#include "pack-layout.h"
 #include "publish.h"
 #include "release-files.h"
 
@@ -40,6 +40,9 @@ int publish_check_rules(const Repository *r, const ChannelList *l, const Release
  * there. */
 int publish_set_terms(ReleaseDescription *d, const ChannelList *l, bool published, const Rollout *before,
                       const PublishOptions *opt, Error *reterr);
+/* The frames of a new release's pack, from its map (pack-layout.h) and those of the releases before. */
+int publish_layout(const Repository *r, const ReleaseDescription *d, const BlockMap *map, FrameIndex **ret,
+                   Error *reterr);
 /* Folder for unnamed files. */
 const char *publish_scratch(const PublishOptions *opt);
 bool publish_same_content(const ReleaseDescription *a, const ReleaseDescription *b);

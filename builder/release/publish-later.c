@@ -7,8 +7,6 @@
 #include "publish-older.h"
 #include "version.h"
 
-#define INDEX_SIZE_MAX (FRAME_INDEX_HEADER_SIZE + (size_t) FRAME_INDEX_FRAMES_MAX * FRAME_INDEX_ENTRY_SIZE)
-
 /* ---- what is needed of the release ---- */
 
 typedef struct Parts {
@@ -64,7 +62,7 @@ static int read_parts(const Repository *r, const ReleaseDescription *d, const Pu
         int e;
 
         progress_begin(opt->progress, "fetch", "Reading the release");
-        e = read_artifact(r, d, ARTIFACT_USR_INDEX, INDEX_SIZE_MAX, &index, reterr);
+        e = read_artifact(r, d, ARTIFACT_USR_INDEX, FRAME_INDEX_SIZE_MAX, &index, reterr);
         if (e > 0)
                 return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "%s %s has no index of its pack", d->product,
                                  d->version);

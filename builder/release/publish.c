@@ -316,22 +316,30 @@ static unsigned map_digest_size(uint64_t image_size) {
         return image_size <= (uint64_t) 512 << 20 ? 2 : 3;
 }
 
-static int write_map(int image, const char *folder, ReleaseDescription *d, Packed *p, Error *reterr) {
+/* Map and frames, which follow from it. */
+static int write_map(const Repository *repository, int image, const char *folder, ReleaseDescription *d, Packed *p,
+                     Error *reterr) {
         const uint64_t size = d->artifacts[ARTIFACT_USR].size;
-        _cleanup_(block_map_freep) BlockMap *map = NULL;
+        _cleanup_(block_map_freep) BlockMap *map = NULL, *shorter = NULL;
         int r;
 
-        if (size / BLOCK_MAP_BLOCK_SIZE > BLOCK_MAP_BLOCKS_MAX)
+        if (size / BLOCK_MAP_BLOCK_SIZE > BLOCK_MAP_BLOCKS_MAX) {
+                p->frames = frame_index_new();
+                frame_index_add_even(p->frames, size, PACK_FRAME_SIZE, FRAME_ZSTD);
                 return 0;
-        r = block_map_build(image, size, d->verity_salt.bytes, map_digest_size(size), &map, reterr);
+        }
+        r = block_map_build(image, size, d->verity_salt.bytes, BLOCK_MAP_DIGEST_MAX, &map, reterr);
+        if (r >= 0)
+                r = publish_layout(repository, d, map, &p->frames, reterr);
         if (r < 0)
                 return r;
-        block_map_format(map, &p->map_text);
+        shorter = block_map_shorten(map, map_digest_size(size));
+        block_map_format(shorter, &p->map_text);
         return write_part(&p->map_text, PUBLISH_MAP_SUFFIX, folder, d, ARTIFACT_USR_MAP, &p->map, reterr);
 }
 
-static int pack_image(const Release *release, const PublishOptions *opt, ReleaseDescription *d, Packed *p,
-                      Error *reterr) {
+static int pack_image(const Repository *repository, const Release *release, const PublishOptions *opt,
+                      ReleaseDescription *d, Packed *p, Error *reterr) {
         _cleanup_free_ char *path = release_file_path(release, RELEASE_USR), *shown = NULL;
         const char *folder = publish_scratch(opt);
         _cleanup_close_ int image = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -343,15 +351,15 @@ static int pack_image(const Release *release, const PublishOptions *opt, Release
         progress_begin(opt->progress, "pack", "Packing the image");
         r = io_tmpfile(folder, &p->pack, reterr);
         if (r >= 0)
-                r = pack_write(image, release->files[RELEASE_USR].size, p->pack, opt->workers, opt->progress,
-                               &p->frames, &p->pack_size, &p->pack_sha256, reterr);
+                r = write_map(repository, image, folder, d, p, reterr);
+        if (r >= 0)
+                r = pack_write(image, p->frames, p->pack, opt->workers, opt->progress, &p->pack_sha256, reterr);
         if (r < 0)
                 return r;
+        p->pack_size = p->frames->packed_size;
         frame_index_format(p->frames, &b);
         p->index_size = b.size;
         r = write_part(&b, PUBLISH_INDEX_SUFFIX, folder, d, ARTIFACT_USR_INDEX, &p->index, reterr);
-        if (r >= 0)
-                r = write_map(image, folder, d, p, reterr);
         if (r < 0)
                 return r;
         shown = format_bytes(p->pack_size);
@@ -405,7 +413,7 @@ static int add_new(Change *c, const ChannelList *l, const Release *release, cons
         json_t *signed_part;
         int r;
 
-        r = pack_image(release, opt, d, &p, reterr);
+        r = pack_image(change_repository(c), release, opt, d, &p, reterr);
         if (r < 0)
                 return r;
         signed_part = change_edit(c, l->name);

@@ -9,16 +9,11 @@
 #include "release.h"
 #include "repository.h"
 
-/* Measured (test/README.md): smaller ones make the index larger than what they save, and larger ones are fetched for a
- * block in them. Against frames of 1 MiB a full download is 7 to 9 percent larger. */
-#define PUBLISH_FRAME_SIZE ((size_t) 32 << 10)
-
-/* The /usr image as a pack: independent zstd frames, each of PUBLISH_FRAME_SIZE bytes of the image (the last one: the
- * rest), with content size and checksum, one after the other, so that "zstd -d" reads the whole and a device can begin
- * at any frame. An empty image is one empty frame. Same image, same bytes, whatever the number of workers (0: one for
- * each processor). ret_index may be NULL. */
-int pack_write(int image_fd, uint64_t image_size, int pack_fd, unsigned workers, Progress *progress,
-               FrameIndex **ret_index, uint64_t *ret_size, Sha256 *ret_sha256, Error *reterr);
+/* The /usr image as a pack: the index's frames, each packed by itself, one after the other, so that a device can begin
+ * at any of them. What they have become is filled in; what LZMA does not make smaller is zstd. Same image and frames,
+ * same bytes, whatever the number of workers (0: one for each processor). */
+int pack_write(int image_fd, FrameIndex *index, int pack_fd, unsigned workers, Progress *progress, Sha256 *ret_sha256,
+               Error *reterr);
 
 typedef struct PublishOptions {
         const char *channel; /* NULL: "stable" */
@@ -85,7 +80,7 @@ int published_releases(const TufMetadata *channel, const char *what, PublishedRe
                        Error *reterr);
 void published_releases_free(PublishedRelease *releases, size_t n);
 /* Names of the files, below PRODUCT/VERSION/, that are not files of the release's folder. */
-#define PUBLISH_PACK_SUFFIX ".usr.erofs.zst"
+#define PUBLISH_PACK_SUFFIX ".usr.pack"
 #define PUBLISH_INDEX_SUFFIX ".usr.index" /* frame-index.h */
 #define PUBLISH_MAP_SUFFIX ".usr.map"     /* block-map.h */
 #define PUBLISH_DELTA_SUFFIX ".delta"     /* delta.h; "2026.10.1.usr.delta" makes /usr out of that version's */

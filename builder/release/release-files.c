@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <sys/stat.h>
-#include <zstd.h>
 
+#include "frame-decode.h"
 #include "io.h"
 #include "release-files.h"
 #include "verity.h"
@@ -184,81 +184,81 @@ int repository_read_target(const Repository *r, const char *path, size_t max_siz
 /* ---- the pack ---- */
 
 typedef struct Decoding {
-        ZSTD_DCtx *context;
+        FrameDecoder *decoder;
         char *in, *out;
-        uint64_t size; /* decoded until now */
         Hasher *hasher;
 } Decoding;
 
 static void decoding_done(Decoding *d) {
-        ZSTD_freeDCtx(d->context);
+        frame_decoder_free(d->decoder);
         free(d->in);
         free(d->out);
         hasher_free(d->hasher);
 }
 
-static int decode_piece(Decoding *d, size_t size, uint64_t max_size, int fd, Error *reterr) {
-        ZSTD_inBuffer in = { .src = d->in, .size = size };
-        ZSTD_outBuffer out;
+static int decode_pack(int pack, const FrameIndex *index, const Artifact *usr, int fd, Error *reterr) {
+        _cleanup_(decoding_done) Decoding d = { .decoder = frame_decoder_new(), .hasher = hasher_new() };
+        size_t size, packed_size;
+        Sha256 digest;
 
-        do {
-                size_t n;
-                int r;
+        frame_index_largest(index, &size, &packed_size);
+        d.in = xmalloc(packed_size);
+        d.out = xmalloc(size);
+        for (size_t i = 0; i < index->n_frames; i++) {
+                const Frame *f = &index->frames[i];
+                int r = io_pread_all(pack, d.in, f->packed_size, f->packed_offset, reterr);
 
-                out = (ZSTD_outBuffer){ .dst = d->out, .size = ZSTD_DStreamOutSize() };
-                n = ZSTD_decompressStream(d->context, &out, &in);
-                if (ZSTD_isError(n))
-                        return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "zstd: %s", ZSTD_getErrorName(n));
-                if (out.pos > max_size - d->size)
-                        return error_set(reterr, EBADMSG, REFUSAL_TOO_LARGE, "it holds more than the image");
-                hasher_update(d->hasher, out.dst, out.pos);
-                d->size += out.pos;
-                r = io_write_all(fd, out.dst, out.pos, reterr);
+                if (r >= 0)
+                        r = frame_decode(d.decoder, f, d.in, d.out, reterr);
+                if (r >= 0)
+                        r = io_write_all(fd, d.out, f->size, reterr);
                 if (r < 0)
                         return r;
-        } while (in.pos < in.size || out.pos == out.size);
+                hasher_update(d.hasher, d.out, f->size);
+        }
+        hasher_final(d.hasher, &digest);
+        if (index->image_size != usr->size || !sha256_equal(&digest, &usr->sha256))
+                return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH, "what it holds is not the image");
         return 0;
 }
 
-static int decode_pack(int pack, uint64_t pack_size, const Artifact *usr, int fd, Error *reterr) {
-        _cleanup_(decoding_done) Decoding d = { .context = ZSTD_createDCtx(),
-                                                .in = xmalloc(ZSTD_DStreamInSize()),
-                                                .out = xmalloc(ZSTD_DStreamOutSize()),
-                                                .hasher = hasher_new() };
-        Sha256 digest;
-        size_t n;
+static int read_index(const Repository *r, const ReleaseDescription *d, uint64_t pack_size, FrameIndex **ret,
+                      Error *reterr) {
+        const Artifact *a = &d->artifacts[ARTIFACT_USR_INDEX];
+        _cleanup_(frame_index_freep) FrameIndex *index = NULL;
+        _cleanup_buffer_ Buffer b = {};
+        int e;
 
-        if (!d.context)
-                abort(); /* as every allocation */
-        for (uint64_t at = 0; at < pack_size; at += n) {
-                int r;
-
-                n = (size_t) MIN(pack_size - at, (uint64_t) ZSTD_DStreamInSize());
-                r = io_pread_all(pack, d.in, n, at, reterr);
-                if (r >= 0)
-                        r = decode_piece(&d, n, usr->size, fd, reterr);
-                if (r < 0)
-                        return r;
-        }
-        hasher_final(d.hasher, &digest);
-        if (d.size != usr->size || !sha256_equal(&digest, &usr->sha256))
-                return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH, "what it holds is not the image");
+        if (!a->present)
+                return error_set(reterr, EINVAL, REFUSAL_BAD_VALUE, "%s %s has no index of its pack", d->product,
+                                 d->version);
+        e = repository_read_target(r, a->target, FRAME_INDEX_SIZE_MAX, &b, reterr);
+        if (e >= 0)
+                e = frame_index_parse(b.data, b.size, "index of the pack", &index, reterr);
+        if (e < 0)
+                return e;
+        if (index->packed_size != pack_size)
+                return error_set(reterr, EBADMSG, REFUSAL_MIXED, "pack and index do not belong together");
+        *ret = TAKE_PTR(index);
         return 0;
 }
 
 static int fetch_image(const Repository *r, const ReleaseDescription *d, const char *folder, Progress *progress,
                        ReleaseFiles *f, Error *reterr) {
         const Artifact *usr = &d->artifacts[ARTIFACT_USR];
+        _cleanup_(frame_index_freep) FrameIndex *index = NULL;
         _cleanup_close_ int pack = -EBADF;
         uint64_t pack_size;
         int e;
 
         e = repository_fetch_target(r, usr->target, folder, progress, &pack, &pack_size, reterr);
         if (e >= 0)
+                e = read_index(r, d, pack_size, &index, reterr);
+        if (e >= 0)
                 e = io_tmpfile(folder, &f->image, reterr);
         if (e < 0)
                 return e;
-        e = decode_pack(pack, pack_size, usr, f->image, reterr);
+        e = decode_pack(pack, index, usr, f->image, reterr);
         if (e < 0)
                 return error_prefix(reterr, "%s", usr->target);
         f->image_size = usr->size;

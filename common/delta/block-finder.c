@@ -227,8 +227,7 @@ uint64_t block_finder_missing(BlockFinder *f, const FrameIndex *index) {
         uint64_t bytes = 0;
 
         for (size_t i = 0; i < index->n_frames; i++)
-                if (!block_finder_find(f, (uint64_t) i * index->frame_size, frame_index_size(index, i),
-                                       &index->frames[i].sha256))
+                if (!block_finder_find(f, index->frames[i].offset, index->frames[i].size, &index->frames[i].sha256))
                         bytes += index->frames[i].packed_size;
         return bytes;
 }

@@ -159,6 +159,14 @@ int block_map_build(int fd, uint64_t image_size, const uint8_t salt[static VERIT
         return 0;
 }
 
+BlockMap *block_map_shorten(const BlockMap *map, unsigned digest_size) {
+        BlockMap *shorter = block_map_new(map->image_size, digest_size);
+
+        for (size_t i = 0; i < map->n_blocks; i++)
+                memcpy(shorter->digests + i * digest_size, digest_at(map, i), digest_size);
+        return shorter;
+}
+
 uint32_t block_map_key(const uint8_t *digest, unsigned digest_size) {
         uint32_t key = 0;
 

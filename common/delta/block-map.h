@@ -50,6 +50,8 @@ void block_map_format(const BlockMap *map, Buffer *ret);
 /* From the image itself. */
 int block_map_build(int fd, uint64_t image_size, const uint8_t salt[static VERITY_SALT_SIZE], unsigned digest_size,
                     BlockMap **ret, Error *reterr);
+/* The same with less of each digest. */
+BlockMap *block_map_shorten(const BlockMap *map, unsigned digest_size);
 /* The first bytes of a digest as a number, most significant byte first; of a block of the map. */
 uint32_t block_map_key(const uint8_t *digest, unsigned digest_size);
 uint32_t block_map_key_at(const BlockMap *map, size_t block);

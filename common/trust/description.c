@@ -21,7 +21,7 @@ static const char *const kind_names[_ARTIFACT_KIND_MAX] = {
 
 static const char *const encoding_names[_ENCODING_MAX] = {
         [ENCODING_NONE] = "none",
-        [ENCODING_ZSTD] = "zstd",
+        [ENCODING_FRAMES] = "frames",
 };
 
 const char *artifact_kind_name(ArtifactKind kind) {
@@ -316,9 +316,9 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
                         return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE, "%s: \"%s\" is empty", what,
                                          kind_names[k]);
         }
-        if (usr->encoding != ENCODING_ZSTD || usr->size % BLOCK_SIZE != 0)
+        if (usr->encoding != ENCODING_FRAMES || usr->size % BLOCK_SIZE != 0)
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
-                                 "%s: \"usr\" must be a pack (encoding \"zstd\") of whole blocks of %d bytes", what,
+                                 "%s: \"usr\" must be a pack (encoding \"frames\") of whole blocks of %d bytes", what,
                                  BLOCK_SIZE);
         for (size_t i = 0; i < ELEMENTSOF(whole); i++) {
                 const Artifact *a = &d->artifacts[whole[i].kind];

@@ -14,7 +14,7 @@
 #define DESCRIPTION_IMAGE_SIZE_MAX (UINT64_C(1) << 40)
 
 typedef enum ArtifactKind {
-        ARTIFACT_USR,        /* "usr": /usr image; pack of zstd frames (encoding "zstd") */
+        ARTIFACT_USR,        /* "usr": /usr image; pack of frames (encoding "frames") */
         ARTIFACT_USR_INDEX,  /* "usr-index": what the pack is made of (common/delta/frame-index.h) */
         ARTIFACT_UKI,        /* "uki" */
         ARTIFACT_VERITY_SIG, /* "verity-sig": content of the signature partition */
@@ -23,7 +23,7 @@ typedef enum ArtifactKind {
 } ArtifactKind;
 const char *artifact_kind_name(ArtifactKind kind);
 
-typedef enum ArtifactEncoding { ENCODING_NONE, ENCODING_ZSTD, _ENCODING_MAX } ArtifactEncoding; /* "none", "zstd" */
+typedef enum ArtifactEncoding { ENCODING_NONE, ENCODING_FRAMES, _ENCODING_MAX } ArtifactEncoding; /* "none", "frames" */
 
 typedef struct Artifact {
         bool present; /* usr and uki must be */

@@ -20,7 +20,7 @@ only = sys.argv[4:]
 BLOCK = 4096
 FRAME = 20000
 ON_ITS_WAY = 512 << 10  # in the sockets' buffers of both sides
-USR_DELTA, UKI_DELTA, INDEX, MAP, PACK, UKI = "*.usr.delta", "*.uki.delta", "*.usr.index", "*.usr.map", "*.erofs.zst", "*.efi"
+USR_DELTA, UKI_DELTA, INDEX, MAP, PACK, UKI = "*.usr.delta", "*.uki.delta", "*.usr.index", "*.usr.map", "*.usr.pack", "*.efi"
 random.seed(5)
 
 

@@ -11,6 +11,7 @@
 # servers turn honest, and one more run must bring the update to its end.
 
 import concurrent.futures, fnmatch, glob, gzip, hashlib, importlib.util, json, os, shutil, subprocess, sys, threading, time
+from frames import read_index
 
 spec = importlib.util.spec_from_file_location("server", os.path.join(os.path.dirname(__file__), "hostile-server.py"))
 server = importlib.util.module_from_spec(spec)
@@ -209,11 +210,10 @@ def garbage(r): r.reply((hashlib.sha512(r.path.encode()).digest() * (len(r.part)
 
 
 def frames(data):
-    index, at, l = target(3, ".usr.index"), 0, []
-    for i in range(int.from_bytes(index[20:24], "little")):
-        n = int.from_bytes(index[24 + 36 * i:28 + 36 * i], "little")
-        l.append(data[at:at + n])
-        at += n
+    at, l = 0, []
+    for _, packed, _, _ in read_index(target(3, ".usr.index")):
+        l.append(data[at:at + packed])
+        at += packed
     return l
 
 
@@ -273,7 +273,7 @@ def stuck_after(r):
 # --- the table ------------------------------------------------------------------------------------------------------------------
 
 TIMESTAMP, SNAPSHOT, TARGETS, CHANNEL, ROOT = "timestamp.json", "*.snapshot.json", "*.targets.json", "*.stable.json", "*.root.json"
-INDEX, PACK, UKI, SIGNATURE, FILE, ANY = "*.usr.index", "*.usr.erofs.zst", "*.efi", "*.verity-sig", "*.desk_*", "*"
+INDEX, PACK, UKI, SIGNATURE, FILE, ANY = "*.usr.index", "*.usr.pack", "*.efi", "*.verity-sig", "*.desk_*", "*"
 HONEST = []
 INSTALLED = "done"
 
@@ -410,7 +410,7 @@ CASES = [
     ("a_timestamp_by_other_keys", [on(TIMESTAMP, from_repository("foreign", "timestamp.json"))], "bad-signature"),
     ("a_root_by_other_keys", [on("2.root.json", from_repository("foreign", "1.root.json"))], "bad-signature"),
     ("another_release_s_index", [on(INDEX, content(target(2, ".usr.index")))], "hash-mismatch"),
-    ("another_release_s_pack", [on(PACK, content(target(2, ".usr.erofs.zst")))], "hash-mismatch"),
+    ("another_release_s_pack", [on(PACK, content(target(2, ".usr.pack")))], "hash-mismatch"),
     ("another_release_s_uki", [on(UKI, content(target(2, ".efi")))], "hash-mismatch"),
     ("garbage_for_the_timestamp", [on(TIMESTAMP, garbage)], "bad-format"),
     ("garbage_for_the_index", [on(INDEX, garbage)], "hash-mismatch"),

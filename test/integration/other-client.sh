@@ -70,10 +70,11 @@ published() {
 
 every_target_is_found_and_is_what_was_released() {
         published
-        client all "$PREFIX/release.json" "$PREFIX/$NAME.efi" "$PREFIX/$NAME.usr.erofs.zst" "$PREFIX/$NAME.usr.index" \
+        client all "$PREFIX/release.json" "$PREFIX/$NAME.efi" "$PREFIX/$NAME.usr.pack" "$PREFIX/$NAME.usr.index" \
                 "$PREFIX/$NAME.spdx.json" || fail "$(cat "$SCRATCH/client.log")"
         cmp "$RELEASE/$NAME.efi" "$SCRATCH/all/targets/minimal_${VERSION}_$NAME.efi" || fail "another UKI"
-        zstd -dq --stdout "$SCRATCH/all/targets/minimal_${VERSION}_$NAME.usr.erofs.zst" | cmp - "$RELEASE/$NAME.usr.erofs" ||
+        # The first of its line, so that all of its frames are zstd's.
+        zstd -dq --stdout <"$SCRATCH/all/targets/minimal_${VERSION}_$NAME.usr.pack" | cmp - "$RELEASE/$NAME.usr.erofs" ||
                 fail "another image"
 }
 

@@ -25,8 +25,8 @@ update() {
         "$SEALABD" job update "$to" --root "$m/root" --disk "$m/disk" --boot "$m/esp" --running "$(cat "$W/releases/desk_$from/desk_$from.usr.roothash")" \
                 --state "$m/state" --anchor "$W/repo/metadata/1.root.json" --repository "http://127.0.0.1:$PORT" "${@:4}" \
                 >"$SCRATCH/lines" 2>"$SCRATCH/errors" || fail "$(tail -n 1 "$SCRATCH/lines") $(cat "$SCRATCH/errors")"
-        pack=$(sent .usr.erofs.zst) map=$(sent .usr.map) index=$(sent .usr.index)
-        echo "from $from to $to: $pack of $(stat -c %s "$W"/repo/targets/desk/"$to"/*.usr.erofs.zst) bytes of the pack, index $index, map $map"
+        pack=$(sent .usr.pack) map=$(sent .usr.map) index=$(sent .usr.index)
+        echo "from $from to $to: $pack of $(stat -c %s "$W"/repo/targets/desk/"$to"/*.usr.pack) bytes of the pack, index $index, map $map"
 }
 # holds MACHINE VERSION: it is in a slot, byte for byte.
 holds() { disk_holds "$1/disk" "$W/releases/desk_$2"; }
@@ -35,7 +35,7 @@ foretold() {
         "$SEALAB" repo delta "$W/repo" desk "$1" --from "$W/releases/desk_1" --dry-run --json >"$SCRATCH/foretold"
         json "$SCRATCH/foretold" '"%(usr)d %(metadata)d" % d["downloads"]["from"][0]["reuse"]'
 }
-pack_size() { stat -c %s "$W"/repo/targets/desk/"$1"/*.usr.erofs.zst; }
+pack_size() { stat -c %s "$W"/repo/targets/desk/"$1"/*.usr.pack; }
 fresh() {
         rm -rf "$W/m"
         cp -a "$W/pristine" "$W/m"

@@ -165,7 +165,7 @@ deltas_are_made_from_what_the_bucket_holds() {
         : >"$S/log"
         "$SEALAB" publish "$S/releases/desk_2" $place --keys "$S/keys" --allow-development --json >"$S/said"
         assert_equal "$(json "$S/said" '[(f["version"], f["offered"]) for f in d["downloads"]["from"]]')" '[["1", ["uki"]]]' "deltas"
-        grep -q 'GET .*desk_1.usr.erofs.zst' "$S/log" || fail "the old image was not read: $(cat "$S/log")"
+        grep -q 'GET .*desk_1.usr.pack' "$S/log" || fail "the old image was not read: $(cat "$S/log")"
         "$SEALAB" repo verify $place
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <endian.h>
-#include <zstd.h>
 
 #include "channel.h"
 #include "fetch-worker.h"
+#include "frame-decode.h"
 #include "worker.h"
 
 #define SKIP_MAX (UINT64_C(4) << 20) /* of a server that knows no ranges: not worth more than another mirror */
@@ -220,7 +220,7 @@ int fetch_judge_body(int fd, void *userdata, Error *reterr) {
 typedef struct Pull {
         int fd;
         const PullJob *job;
-        ZSTD_DCtx *zstd;
+        FrameDecoder *decoder;
         char *packed; /* of the frame that is coming in */
         size_t packed_size;
         char *decoded;
@@ -228,7 +228,7 @@ typedef struct Pull {
 } Pull;
 
 static void pull_done(Pull *p) {
-        ZSTD_freeDCtx(p->zstd);
+        frame_decoder_free(p->decoder);
         free(p->packed);
         free(p->decoded);
 }
@@ -248,17 +248,14 @@ static int send_piece(const void *data, size_t size, void *userdata, Error *rete
 }
 
 static int send_frame(Pull *p, Error *reterr) {
-        const FrameIndex *index = p->job->index;
-        size_t wanted = frame_index_size(index, p->frame), n;
+        const Frame *f = &p->job->index->frames[p->frame];
+        _cleanup_error_ Error e = {};
 
-        n = ZSTD_decompressDCtx(p->zstd, p->decoded, wanted, p->packed, p->packed_size);
-        if (ZSTD_isError(n) || n != wanted)
-                return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH,
-                                 "frame %" PRIu64 " of %s cannot be unpacked: %s", p->frame, p->job->url,
-                                 ZSTD_isError(n) ? ZSTD_getErrorName(n) : "another size");
+        if (frame_decode(p->decoder, f, p->packed, p->decoded, &e) < 0)
+                return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH, "%s: %s", p->job->url, e.message);
         p->packed_size = 0;
         p->frame++;
-        return message_send(p->fd, 'B', p->decoded, n, reterr);
+        return message_send(p->fd, 'B', p->decoded, f->size, reterr);
 }
 
 static int collect_frames(const void *data, size_t size, void *userdata, Error *reterr) {
@@ -304,15 +301,12 @@ static int pull_range(Pull *p, HttpClient *http, const PullRange *range, Error *
 }
 
 static void make_room(Pull *p) {
-        uint32_t largest = 0;
+        size_t size, packed_size;
 
-        for (size_t i = 0; i < p->job->index->n_frames; i++)
-                largest = MAX(largest, p->job->index->frames[i].packed_size);
-        p->packed = xmalloc(MAX(largest, 1U));
-        p->decoded = xmalloc(p->job->index->frame_size);
-        p->zstd = ZSTD_createDCtx();
-        if (!p->zstd)
-                abort();
+        frame_index_largest(p->job->index, &size, &packed_size);
+        p->packed = xmalloc(packed_size);
+        p->decoded = xmalloc(size);
+        p->decoder = frame_decoder_new();
 }
 
 int fetch_pull_body(int fd, void *userdata, Error *reterr) {

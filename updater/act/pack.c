@@ -2,8 +2,6 @@
 
 #include "pack.h"
 
-#define INDEX_SIZE_MAX (FRAME_INDEX_HEADER_SIZE + (size_t) FRAME_INDEX_FRAMES_MAX * FRAME_INDEX_ENTRY_SIZE)
-
 struct Pack {
         const FetchOptions *options;
         RemoteFile file;
@@ -33,7 +31,7 @@ int pack_open(const FetchOptions *opt, const Offer *offer, Pack **ret, uint64_t 
                 return error_set(reterr, EBADMSG, REFUSAL_BAD_FORMAT, "%s comes without an index of its pack",
                                  offer->description->version);
         index = document_of_artifact(offer, ARTIFACT_USR_INDEX);
-        r = download_document(opt, &index, INDEX_SIZE_MAX, &text, &n, reterr);
+        r = download_document(opt, &index, FRAME_INDEX_SIZE_MAX, &text, &n, reterr);
         *downloaded += n;
         if (r >= 0)
                 r = frame_index_parse(text.data, text.size, "index of the pack", &p->index, reterr);
@@ -51,7 +49,7 @@ int pack_open(const FetchOptions *opt, const Offer *offer, Pack **ret, uint64_t 
 void pack_mark(Pack *p, bool (*want)(uint64_t offset, size_t size, const Sha256 *sha256, void *userdata),
                void *userdata) {
         for (size_t i = 0; i < p->index->n_frames; i++)
-                p->done[i] = p->done[i] || !want((uint64_t) i * p->index->frame_size, frame_index_size(p->index, i),
+                p->done[i] = p->done[i] || !want(p->index->frames[i].offset, p->index->frames[i].size,
                                                  &p->index->frames[i].sha256, userdata);
 }
 
@@ -65,20 +63,21 @@ uint64_t pack_missing(const Pack *p) {
 }
 
 static int take_frame(Download *d, Pack *p, size_t i, const Buffer *frame, Error *reterr) {
+        const Frame *f = &p->index->frames[i];
         Sha256 digest;
         int r;
 
-        if (frame->size != frame_index_size(p->index, i))
+        if (frame->size != f->size)
                 return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker sent something else than a frame");
         sha256_buffer(frame->data, frame->size, &digest);
-        if (!sha256_equal(&digest, &p->index->frames[i].sha256))
+        if (!sha256_equal(&digest, &f->sha256))
                 return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH, "frame %zu is not what was signed", i);
-        r = p->sink->write((uint64_t) i * p->index->frame_size, frame->data, frame->size, p->sink->userdata, reterr);
+        r = p->sink->write(f->offset, frame->data, frame->size, p->sink->userdata, reterr);
         d->machine_failed = r < 0;
         if (r < 0)
                 return r;
         p->done[i] = true;
-        return download_count(d, p->index->frames[i].packed_size, true, reterr);
+        return download_count(d, f->packed_size, true, reterr);
 }
 
 static int receive_frames(Download *d, Pack *p, Worker *w, size_t begin, size_t end, Error *reterr) {
