@@ -81,8 +81,10 @@ PAIRS = {
 
 
 class Builder:
-    def __init__(self, folder, sealab):
+    def __init__(self, folder, sealab, rebuild=False):
+        """rebuild: what is there is built once more."""
         self.folder, self.sealab = os.path.realpath(folder), sealab
+        self.rebuild, self.built = rebuild, set()
         self.keys = os.path.join(self.folder, 'keys')
 
     def run(self, *command):
@@ -147,8 +149,10 @@ class Builder:
         """The folder of a release, built where it is missing."""
         out = os.path.join(self.folder, 'releases', f'{name}-{layout}')
         made = os.path.join(out, f'pair_{RELEASES[name].version}')
-        if os.path.exists(made):
+        if os.path.exists(made) and (not self.rebuild or made in self.built):
             return made
+        shutil.rmtree(made, ignore_errors=True)
+        self.built.add(made)
         self.lock(name)
         if layout != 'plain':
             # The tree and with it the ids are those of the plain one.
