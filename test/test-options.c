@@ -158,6 +158,8 @@ static void wrong_lines_are_refused_with_what_was_meant(void **state) {
                 { "prog doctor x", "no arguments", NULL },
                 { "prog keys generate", "needs: FOLDER", "prog keys generate --help" },
                 { "prog help biuld", "no verb biuld", "build" },
+                { "prog biuld --help", "no verb biuld", "build" },
+                { "prog keys destroy --help", "another word", "keys generate, keys show" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -240,6 +242,29 @@ static void help_and_version_are_printed_wherever_they_are_asked_for(void **stat
         }
 }
 
+static void help_lists_the_verbs_that_begin_with_a_word(void **state) {
+        static const char *const lines[] = { "prog keys --help", "prog help keys", "prog -h keys" };
+        static const char wanted[] = "prog keys ... [OPTIONS] [ARGUMENTS]\n\nVerbs:\n"
+                                     "  keys generate FOLDER      makes keys\n"
+                                     "  keys show [FOLDER]        shows keys\n"
+                                     "  keys ring add KEY         adds a key\n"
+                                     "\nOptions of every verb:\n";
+        _cleanup_(parsed_done) Program p;
+
+        make_program(&p);
+        for (size_t i = 0; i < ELEMENTSOF(lines); i++) {
+                _cleanup_free_ char *text = NULL;
+
+                parsed_done(&p);
+                text = captured(&p, lines[i]);
+                assert_non_null(startswith(text, wanted));
+        }
+        parsed_done(&p);
+        _cleanup_free_ char *ring = captured(&p, "prog keys ring --help");
+        assert_null(strstr(ring, "keys show"));
+        assert_non_null(strstr(ring, "keys ring add KEY"));
+}
+
 static void help_names_everything_once(void **state) {
         _cleanup_free_ char *program = NULL, *verb = NULL;
         Program p;
@@ -271,6 +296,7 @@ int main(void) {
                 cmocka_unit_test(wrong_lines_are_refused_with_what_was_meant),
                 cmocka_unit_test(a_list_option_keeps_every_value_in_order),
                 cmocka_unit_test(help_and_version_are_printed_wherever_they_are_asked_for),
+                cmocka_unit_test(help_lists_the_verbs_that_begin_with_a_word),
                 cmocka_unit_test(help_names_everything_once),
         };
 

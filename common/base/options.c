@@ -30,14 +30,27 @@ static void append_option(Buffer *b, const OptionSpec *o) {
                 buffer_printf(b, "  %-*s%s\n", HELP_COLUMN, left, o->help);
 }
 
-static char *program_help(const OptionTable *t) {
+/* "repo" of "repo init". */
+static bool begins_with(const VerbSpec *v, const char *words) {
+        const char *rest = startswith(v->name, words);
+
+        return rest && *rest == ' ';
+}
+
+/* Of the verbs that begin with these words; NULL: of all. */
+static char *program_help(const OptionTable *t, const char *words) {
         _cleanup_buffer_ Buffer b = {};
 
-        buffer_printf(&b, "%s VERB [OPTIONS] [ARGUMENTS]\n\n%s\n\nVerbs:\n", t->program, t->summary);
+        if (words)
+                buffer_printf(&b, "%s %s ... [OPTIONS] [ARGUMENTS]\n\nVerbs:\n", t->program, words);
+        else
+                buffer_printf(&b, "%s VERB [OPTIONS] [ARGUMENTS]\n\n%s\n\nVerbs:\n", t->program, t->summary);
         for (size_t i = 0; i < t->n_verbs; i++) {
                 const VerbSpec *v = &t->verbs[i];
                 _cleanup_free_ char *left = xasprintf("%s %s", v->name, v->arguments);
 
+                if (words && !begins_with(v, words))
+                        continue;
                 if (strlen(left) + 2 > HELP_COLUMN)
                         buffer_printf(&b, "  %s\n  %*s%s\n", left, HELP_COLUMN, "", v->help);
                 else
@@ -54,7 +67,7 @@ char *options_help(const OptionTable *t, const VerbSpec *v) {
         _cleanup_buffer_ Buffer b = {};
 
         if (!v)
-                return program_help(t);
+                return program_help(t, NULL);
         buffer_printf(&b, "%s %s [OPTIONS]%s%s\n\n%s\n", t->program, v->name, *v->arguments ? " " : "", v->arguments,
                       v->help);
         if (v->details)
@@ -165,6 +178,21 @@ static int match_verb(const OptionTable *t, char *const *words, size_t n_words, 
         return 0;
 }
 
+/* Verbs have more words than these: "repo". */
+static bool is_beginning(const OptionTable *t, const char *words) {
+        for (size_t i = 0; i < t->n_verbs; i++)
+                if (begins_with(&t->verbs[i], words))
+                        return true;
+        return false;
+}
+
+static bool wants_help(int argc, char *const *argv) {
+        for (int i = 1; i < argc && !streq(argv[i], "--"); i++)
+                if (streq(argv[i], "--help") || streq(argv[i], "-h"))
+                        return true;
+        return false;
+}
+
 static int unknown_verb(const OptionTable *t, const char *word, Error *reterr) {
         _cleanup_strv_free_ char **names = NULL, **second = NULL;
         _cleanup_free_ char *list = NULL;
@@ -190,6 +218,24 @@ static int unknown_verb(const OptionTable *t, const char *word, Error *reterr) {
         return error_hint(reterr, "\"%s --help\" lists them all.", t->program);
 }
 
+static int print(char *text) {
+        fputs(text, stdout);
+        free(text);
+        return 1;
+}
+
+/* "help VERB"; words may be NULL or empty. */
+static int print_help_about(const OptionTable *t, char *const *words, Error *reterr) {
+        _cleanup_free_ char *all = words && words[0] ? strv_join(words, " ") : NULL;
+        const VerbSpec *v = NULL;
+
+        if (all && is_beginning(t, all))
+                return print(program_help(t, all));
+        if (all && !match_verb(t, words, strv_length(words), &v))
+                return unknown_verb(t, words[0], reterr);
+        return print(options_help(t, v));
+}
+
 static int check_arguments(const OptionTable *t, const VerbSpec *v, size_t n, Error *reterr) {
         if (n < (size_t) v->min_arguments)
                 error_set(reterr, EINVAL, REFUSAL_USAGE, "%s %s needs: %s", t->program, v->name, v->arguments);
@@ -199,12 +245,6 @@ static int check_arguments(const OptionTable *t, const VerbSpec *v, size_t n, Er
         else
                 return 0;
         return error_hint(reterr, "\"%s %s --help\" explains it.", t->program, v->name);
-}
-
-static int print(char *text) {
-        fputs(text, stdout);
-        free(text);
-        return 1;
 }
 
 int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbSpec **ret_verb, char ***ret_arguments,
@@ -236,7 +276,7 @@ int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbS
         }
         taken = match_verb(t, words, strv_length(words), &v);
         if (!v && words && !streq(words[0], "help"))
-                return unknown_verb(t, words[0], reterr);
+                return wants_help(argc, argv) ? print_help_about(t, words, reterr) : unknown_verb(t, words[0], reterr);
 
         int skip = taken;
         bool only_arguments = false;
@@ -260,14 +300,8 @@ int options_parse(const OptionTable *t, int argc, char *const *argv, const VerbS
                                 return r;
                 }
         }
-        if (!v && words && streq(words[0], "help")) {
-                const VerbSpec *about = NULL;
-
-                if (arguments && arguments[0] && arguments[1] &&
-                    !match_verb(t, arguments + 1, strv_length(arguments) - 1, &about))
-                        return unknown_verb(t, arguments[1], reterr);
-                return print(options_help(t, about));
-        }
+        if (!v && words && streq(words[0], "help"))
+                return print_help_about(t, arguments ? arguments + 1 : NULL, reterr);
         if (help)
                 return print(options_help(t, v));
         if (!v) {
