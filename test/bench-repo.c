@@ -20,6 +20,7 @@ static const char *const artifact_suffixes[_ARTIFACT_KIND_MAX] = {
         [ARTIFACT_UKI] = ".efi",
         [ARTIFACT_VERITY_SIG] = ".usr.verity-sig",
         [ARTIFACT_USR_MAP] = PUBLISH_MAP_SUFFIX,
+        [ARTIFACT_UKI_MAP] = PUBLISH_UKI_MAP_SUFFIX,
 };
 static const char *const other_suffixes[] = { ".spdx.json", ".packages.json", ".contents.jsonl.zst" };
 

@@ -3,7 +3,8 @@
 /* For test/integration/delta.sh:
  *
  *     delta-tool release FOLDER VERSION SEED
- *             as updater-tool, of 12 MiB: every eighth row of 16 KiB has the seed's own content
+ *             as updater-tool, of 12 MiB: every eighth row of 16 KiB has the seed's own content, and in an initrd of
+ *             half a MiB, the version's
  *     delta-tool publish REPOSITORY KEYS OLD NEW [bad|large]
  *             adds deltas from one release folder to another, which was published, to channel stable. bad: the image's
  *             makes another one; large: it needs as much memory as it may */
@@ -11,6 +12,8 @@
 #define PUBLISH_USR_SIZE ((size_t) 12 << 20 | 8192)
 /* Half of it can be packed. */
 #define PUBLISH_BYTE(content, i) (noise(seed_at((unsigned) (content), (i)), (i)) & 0x0f)
+#define PUBLISH_INITRD_SIZE ((size_t) 512 << 10)
+#define PUBLISH_INITRD_BYTE(release, i) noise(seed_at((unsigned) (release)->version[0], (i)), (i))
 
 #include <stddef.h>
 #include <time.h>

@@ -64,20 +64,29 @@ static inline void publish_write_image(Release *r, char content) {
         publish_write(r, RELEASE_ROOT_HASH, line, strlen(line));
 }
 
+#if !defined(PUBLISH_INITRD_SIZE)
+#define PUBLISH_INITRD_SIZE 6
+/* What stands at byte i of the initrd of a release. */
+#define PUBLISH_INITRD_BYTE(release, i) "initrd"[i]
+#endif
+
 /* The UKI with a signature container that nobody's key made. */
 static inline void publish_write_uki(Release *r) {
         size_t stub_size, size, signed_size;
         _cleanup_free_ void *stub = synthetic_pe(&stub_size), *image = NULL, *with_signature = NULL;
         _cleanup_free_ char *hex = sha256_hex(&r->root_hash), *line = xasprintf("usrhash=%s quiet", hex),
-                            *os = xasprintf("ID=debian\nIMAGE_ID=%s\nIMAGE_VERSION=%s\n", r->image_id, r->version);
+                            *os = xasprintf("ID=debian\nIMAGE_ID=%s\nIMAGE_VERSION=%s\n", r->image_id, r->version),
+                            *initrd = xmalloc(PUBLISH_INITRD_SIZE);
         _cleanup_error_ Error e = {};
 
+        for (size_t i = 0; i < PUBLISH_INITRD_SIZE; i++)
+                initrd[i] = (char) PUBLISH_INITRD_BYTE(r, i);
         publish_ok(uki_assemble(&(UkiOptions){ .stub = stub,
                                                .stub_size = stub_size,
                                                .kernel = stub,
                                                .kernel_size = stub_size,
-                                               .initrd = "initrd",
-                                               .initrd_size = 6,
+                                               .initrd = initrd,
+                                               .initrd_size = PUBLISH_INITRD_SIZE,
                                                .command_line = line,
                                                .os_release = os,
                                                .uname = "6.12.48+deb13-amd64" },

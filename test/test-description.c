@@ -20,7 +20,9 @@
 static const char full[] =
         "{\"sealab\":{\"architecture\":\"x86-64\",\"artifacts\":{\"uki\":{"
         "\"encoding\":\"none\",\"sha256\":\"" HEX("1") "\",\"size\":33554432,"
-        "\"target\":\"desk/2026.11.1/desk_2026.11.1.efi\"},\"usr\":{"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.efi\"},\"uki-map\":{"
+        "\"encoding\":\"none\",\"sha256\":\"" HEX("f") "\",\"size\":32796,"
+        "\"target\":\"desk/2026.11.1/desk_2026.11.1.efi.map\"},\"usr\":{"
         "\"encoding\":\"frames\",\"sha256\":\"" HEX("2") "\",\"size\":1073741824,"
         "\"target\":\"desk/2026.11.1/desk_2026.11.1.usr.zst\"},\"usr-index\":{"
         "\"encoding\":\"none\",\"sha256\":\"" HEX("7") "\",\"size\":36888,"
@@ -114,7 +116,7 @@ static void every_member_arrives_where_it_belongs(void **state) {
         _cleanup_(description_freep) ReleaseDescription *d = parse(full);
         const Artifact *usr = &d->artifacts[ARTIFACT_USR], *uki = &d->artifacts[ARTIFACT_UKI],
                        *sig = &d->artifacts[ARTIFACT_VERITY_SIG], *index = &d->artifacts[ARTIFACT_USR_INDEX],
-                       *map = &d->artifacts[ARTIFACT_USR_MAP];
+                       *map = &d->artifacts[ARTIFACT_USR_MAP], *uki_map = &d->artifacts[ARTIFACT_UKI_MAP];
 
         assert_string_equal(d->product, "desk");
         assert_string_equal(d->architecture, "x86-64");
@@ -131,6 +133,8 @@ static void every_member_arrives_where_it_belongs(void **state) {
         assert_int_equal(index->size, 36888);
         assert_true(map->present);
         assert_int_equal(map->size, 786480);
+        assert_true(uki_map->present);
+        assert_int_equal(uki_map->size, 32796);
         assert_string_equal(usr->target, "desk/2026.11.1/desk_2026.11.1.usr.zst");
         assert_string_equal(uki->target, "desk/2026.11.1/desk_2026.11.1.efi");
         assert_string_equal(sig->target, "desk/2026.11.1/desk_2026.11.1.usr.verity-sig");
@@ -223,7 +227,8 @@ static void what_is_as_usual_is_left_out(void **state) {
         static const char *const optional[] = {
                 "epoch",      "kernelVersion",       "rollout",           "critical",
                 "notes",      "supersedes",          "withdrawn",         "artifacts/verity-sig",
-                "verityUuid", "artifacts/usr-index", "artifacts/usr-map", "deltas"
+                "verityUuid", "artifacts/usr-index", "artifacts/usr-map", "artifacts/uki-map",
+                "deltas"
         };
         _cleanup_json_ json_t *custom = load(full), *after = NULL;
         _cleanup_(description_freep) ReleaseDescription *d = NULL;
@@ -243,6 +248,11 @@ static void what_is_as_usual_is_left_out(void **state) {
         assert_false(d->critical || d->artifacts[ARTIFACT_VERITY_SIG].present);
         after = description_to_json(d);
         assert_true(json_equal(custom, after));
+        /* Where nobody asks for ranges of it. */
+        change(custom, "sealab/artifacts/uki/encoding", "\"frames\"");
+        d = description_free(d);
+        assert_int_equal(description_parse(custom, "text", &d, NULL), 0);
+        change(custom, "sealab/artifacts/uki/encoding", "\"none\"");
         /* Said aloud it means the same. */
         change(custom, "sealab/epoch", "0");
         change(custom, "sealab/critical", "false");
@@ -266,10 +276,10 @@ static void other_values_that_are_allowed(void **state) {
                 { "sealab/architecture", "\"arm64\"" },
                 { "sealab/epoch", "9223372036854775807" },
                 { "sealab/minimumUpdater", "\"99.0~rc1\"" },
-                { "sealab/artifacts/uki/encoding", "\"frames\"" },
                 { "sealab/artifacts/usr/size", "1099511627776" },
                 { "sealab/artifacts/usr-index/size", "41943072" },
                 { "sealab/artifacts/usr-map/size", "100663316" },
+                { "sealab/artifacts/uki-map/size", "100663316" },
                 { "sealab/artifacts/uki/target", "\"desk/2026.11.1/a+b~c^d-e_F.0\"" },
                 { "sealab/notes", notes },
                 { "sealab/supersedes", many },
@@ -442,6 +452,12 @@ static const Mutation mutations[] = {
         { "sealab/artifacts/usr-map/encoding", "\"frames\"", REFUSAL_BAD_VALUE },
         { "sealab/artifacts/usr-map/size", "100663317", REFUSAL_TOO_LARGE },
         { "sealab/artifacts/usr-map/target", "\"desk/2026.11.1/desk_2026.11.1.usr.index\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/uki-map", "[]", REFUSAL_BAD_FORMAT },
+        { "sealab/artifacts/uki-map/size", "0", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/uki-map/encoding", "\"frames\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/uki-map/size", "100663317", REFUSAL_TOO_LARGE },
+        { "sealab/artifacts/uki-map/target", "\"desk/2026.11.1/desk_2026.11.1.usr.map\"", REFUSAL_BAD_VALUE },
+        { "sealab/artifacts/uki/encoding", "\"frames\"", REFUSAL_BAD_VALUE }, /* with a map */
         { "sealab/artifacts/usr/sha256", NULL, REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr/sha256", "\"" HEX("F") "\"", REFUSAL_BAD_FORMAT },
         { "sealab/artifacts/usr/length", "1", REFUSAL_BAD_FORMAT },
@@ -466,6 +482,7 @@ static const Mutation mutations[] = {
         { "sealab/deltas/0/artifact", "0", REFUSAL_BAD_FORMAT },
         { "sealab/deltas/0/artifact", "\"\"", REFUSAL_BAD_VALUE },
         { "sealab/deltas/0/artifact", "\"usr-map\"", REFUSAL_BAD_VALUE },
+        { "sealab/deltas/0/artifact", "\"uki-map\"", REFUSAL_BAD_VALUE },
         { "sealab/deltas/0/artifact", "\"usr-index\"", REFUSAL_BAD_VALUE },
         { "sealab/deltas/0/artifact", "\"verity-sig\"", REFUSAL_BAD_VALUE },
         { "sealab/deltas/0/fromId", NULL, REFUSAL_BAD_FORMAT },
@@ -609,6 +626,7 @@ static void names_and_paths(void **state) {
         assert_string_equal(artifact_kind_name(ARTIFACT_USR), "usr");
         assert_string_equal(artifact_kind_name(ARTIFACT_USR_INDEX), "usr-index");
         assert_string_equal(artifact_kind_name(ARTIFACT_USR_MAP), "usr-map");
+        assert_string_equal(artifact_kind_name(ARTIFACT_UKI_MAP), "uki-map");
         assert_string_equal(artifact_kind_name(ARTIFACT_UKI), "uki");
         assert_string_equal(artifact_kind_name(ARTIFACT_VERITY_SIG), "verity-sig");
         assert_null(description_free(NULL));

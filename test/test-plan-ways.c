@@ -66,17 +66,55 @@ typedef struct WayCase {
         const char *name;
         const char *usr_from[3], *uki_from[3]; /* contents; in the order of the deltas */
         uint64_t usr_size[3], uki_size[3];
-        bool map;
+        bool map, uki_map;
         UpdateWay usr, uki;
         uint64_t download;
         bool at_most;
 } WayCase;
 
-/* Of version 3: 1000 for the pack, 10 for its index, 20 for the map, 100 for the kernel image, 1 for the signature. The
- * machine runs 2; 1 is in the slot that is overwritten. */
+/* Of version 3: 1000 for the pack, 10 for its index, 20 for the map, 100 for the kernel image, 5 for its map, 1 for the
+ * signature. The machine runs 2; 1 is in the slot that is overwritten. */
 static const WayCase way_cases[] = {
         { .name = "nothing", .usr = WAY_FULL, .download = 1111 },
         { .name = "a map", .map = true, .usr = WAY_REUSE, .download = 1131, .at_most = true },
+        { .name = "a map of the kernel image",
+          .uki_map = true,
+          .usr = WAY_FULL,
+          .uki = WAY_REUSE,
+          .download = 1116,
+          .at_most = true },
+        { .name = "maps",
+          .map = true,
+          .uki_map = true,
+          .usr = WAY_REUSE,
+          .uki = WAY_REUSE,
+          .download = 1136,
+          .at_most = true },
+        { .name = "a delta and a map of the kernel image",
+          .usr_from = { "2" },
+          .usr_size = { 50 },
+          .uki_map = true,
+          .usr = WAY_DELTA,
+          .uki = WAY_REUSE,
+          .download = 156,
+          .at_most = true },
+        { .name = "deltas and maps",
+          .usr_from = { "2" },
+          .usr_size = { 50 },
+          .uki_from = { "file 2" },
+          .uki_size = { 7 },
+          .map = true,
+          .uki_map = true,
+          .usr = WAY_DELTA,
+          .uki = WAY_DELTA,
+          .download = 58 },
+        { .name = "a delta that does not fit and a map of the kernel image",
+          .uki_from = { "file 1" },
+          .uki_size = { 7 },
+          .uki_map = true,
+          .uki = WAY_REUSE,
+          .download = 1116,
+          .at_most = true },
         { .name = "a delta", .usr_from = { "2" }, .usr_size = { 50 }, .usr = WAY_DELTA, .download = 151 },
         { .name = "a delta and a map",
           .usr_from = { "2" },
@@ -140,11 +178,13 @@ static void the_way_is_what_costs_least(void **state) {
                 o.download[ARTIFACT_VERITY_SIG] = 1;
                 o.download[ARTIFACT_USR_MAP] = c->map ? 20 : 0;
                 d->artifacts[ARTIFACT_USR_MAP].present = c->map;
+                o.download[ARTIFACT_UKI_MAP] = c->uki_map ? 5 : 0;
+                d->artifacts[ARTIFACT_UKI_MAP].present = c->uki_map;
                 add_deltas(&o, ARTIFACT_USR, c->usr_from, c->usr_size);
                 add_deltas(&o, ARTIFACT_UKI, c->uki_from, c->uki_size);
                 p = plan_make(m, &o, 1, &u, &(PlanRequest){}, "0.1.0", NOW);
                 /* As long as nobody has looked at the files, none is known to fit. */
-                assert_int_equal(p->uki_way, WAY_FULL);
+                assert_int_equal(p->uki_way, c->uki_map ? WAY_REUSE : WAY_FULL);
                 for (size_t k = 0; k < m->n_entries; k++) {
                         _cleanup_free_ char *content = xasprintf("file %s", m->entries[k].version);
 
@@ -161,9 +201,35 @@ static void the_way_is_what_costs_least(void **state) {
         }
 }
 
+/* Nothing to look through: what runs was started in another way. */
+static void without_an_entry_of_what_runs_the_kernel_image_is_fetched_whole(void **state) {
+        _cleanup_(machine_freep) Machine *m = make_machine();
+        _cleanup_(description_freep) ReleaseDescription *d = make_description();
+        _cleanup_(plan_freep) Plan *p = NULL;
+        _cleanup_free_ char *text = NULL;
+        UpdaterState u = {};
+        Offer o = { .description = d };
+
+        d->artifacts[ARTIFACT_UKI_MAP].present = true;
+        o.download[ARTIFACT_UKI] = 100;
+        o.download[ARTIFACT_UKI_MAP] = 5;
+        m->entries[0].has_root_hash = false;
+        p = plan_make(m, &o, 1, &u, &(PlanRequest){}, "0.1.0", NOW);
+        assert_int_equal(p->uki_way, WAY_FULL);
+        assert_int_equal(p->download, 100);
+        assert_false(p->at_most);
+        m->entries[0].has_root_hash = true;
+        plan_choose_ways(p, m);
+        assert_int_equal(p->uki_way, WAY_REUSE);
+        text = plan_describe(p, m);
+        assert_non_null(strstr(text, "at most "));
+        assert_non_null(strstr(text, "less what is here already"));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_way_is_what_costs_least),
+                cmocka_unit_test(without_an_entry_of_what_runs_the_kernel_image_is_fetched_whole),
         };
 
         return cmocka_run_group_tests_name("plan-ways", tests, NULL, NULL);

@@ -63,10 +63,10 @@ static Result expire(PublishFixture *f, size_t keep, char ***ret_removed) {
 
 static void published_release_is_described_and_its_files_are_there(void **state) {
         static const char *const files[] = { "release.json",          "desk_2.efi",
-                                             "desk_2.usr.pack",       "desk_2.usr.index",
+                                             "desk_2.usr.pack",  "desk_2.usr.index",
                                              "desk_2.usr.verity-sig", "desk_2.spdx.json",
                                              "desk_2.packages.json",  "desk_2.contents.jsonl.zst",
-                                             "desk_2.usr.map" };
+                                             "desk_2.usr.map",        "desk_2.efi.map" };
         static char *const supersedes[] = { (char *) "1", NULL };
         PublishFixture *f = *state;
         _cleanup_view_ View v = {};
@@ -423,7 +423,7 @@ static void expiry_keeps_the_newest_on_offer(void **state) {
         assert_string_equal(v.items[0].description->version, "5"); /* withdrawn, but nothing newer is on offer */
         assert_string_equal(v.items[1].description->version, "4");
         assert_string_equal(v.items[2].description->version, "2");
-        assert_int_equal(v.channel->n_targets, 4 * 9);
+        assert_int_equal(v.channel->n_targets, 4 * 10);
 }
 
 #define WITH_REPOSITORY(test) cmocka_unit_test_setup_teardown(test, publish_fixture_setup, publish_fixture_teardown)

@@ -20,7 +20,7 @@ DownloadBytes download_cheapest(const Downloads *d, const DownloadFrom *from) {
 
         if (from->usr_offered)
                 b = (DownloadBytes){ .usr = from->usr_delta, .metadata = d->signature };
-        b.uki = from->uki_offered ? from->uki_delta : d->full.uki;
+        b.uki = from->uki_offered ? from->uki_delta : from->reuse.uki;
         return b;
 }
 

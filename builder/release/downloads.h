@@ -14,7 +14,7 @@ typedef struct DownloadBytes {
 /* From one older version. */
 typedef struct DownloadFrom {
         char *version;
-        DownloadBytes reuse; /* blocks that the old slot has are not fetched; the UKI is */
+        DownloadBytes reuse; /* blocks that the device has are not fetched; of the UKI: with its map */
         /* Deltas that were made; 0: none. */
         uint64_t usr_delta, uki_delta;
         bool usr_offered, uki_offered; /* they are among the release's files: else they would save nothing */

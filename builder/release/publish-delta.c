@@ -150,6 +150,37 @@ static int measure_reuse(const DeltaTarget *t, const ReleaseFiles *older, const 
         return 0;
 }
 
+/* The kernel image likewise, block by block. */
+static int measure_uki(const DeltaTarget *t, const ReleaseFiles *older, uint64_t *ret, Error *reterr) {
+        const Artifact *uki_map = &t->description->artifacts[ARTIFACT_UKI_MAP];
+        const uint8_t *salt = t->description->verity_salt.bytes;
+        uint64_t size = t->files->uki_size, old_blocks = older->uki_size / BLOCK_MAP_BLOCK_SIZE;
+        _cleanup_(block_finder_freep) BlockFinder *finder = block_finder_new(older->uki);
+        BlockMap *map = NULL;
+        int r;
+
+        *ret = size;
+        if (!uki_map->present || old_blocks == 0 || old_blocks > BLOCK_FINDER_BLOCKS_MAX)
+                return 0;
+        r = block_finder_add_image(finder, older->uki, old_blocks * BLOCK_MAP_BLOCK_SIZE, &t->description->verity_salt,
+                                   reterr);
+        if (r >= 0)
+                r = block_map_build(t->files->uki, size - size % BLOCK_MAP_BLOCK_SIZE, salt, BLOCK_MAP_DIGEST_MAX, &map,
+                                    reterr);
+        if (r < 0)
+                return r;
+        block_finder_set_map(finder, map);
+        (void) block_finder_sort(finder);
+        for (size_t i = 0; i < map->n_blocks; i++) {
+                uint64_t offset;
+
+                if (block_finder_seek(finder, i, &offset))
+                        *ret -= BLOCK_MAP_BLOCK_SIZE;
+        }
+        *ret += uki_map->size;
+        return 0;
+}
+
 static int add_from(Change *c, const DeltaTarget *t, const Older *o, const PublishOptions *opt, Downloads *downloads,
                     Error *reterr) {
         _cleanup_release_files_ ReleaseFiles files = RELEASE_FILES_NONE;
@@ -168,12 +199,14 @@ static int add_from(Change *c, const DeltaTarget *t, const Older *o, const Publi
         r = older_files(change_repository(c), o, opt, &files, reterr);
         if (r >= 0)
                 r = measure_reuse(t, &files, full, &row->reuse, reterr);
+        if (r >= 0)
+                r = measure_uki(t, &files, &row->reuse.uki, reterr);
         cheapest = download_cheapest(downloads, row);
         if (r >= 0 && o->deltas)
                 r = try_delta(&m, ARTIFACT_USR, cheapest.usr + cheapest.metadata - downloads->signature,
                               &row->usr_delta, &row->usr_offered, reterr);
         if (r >= 0 && o->deltas)
-                r = try_delta(&m, ARTIFACT_UKI, full->uki, &row->uki_delta, &row->uki_offered, reterr);
+                r = try_delta(&m, ARTIFACT_UKI, row->reuse.uki, &row->uki_delta, &row->uki_offered, reterr);
         if (r < 0)
                 return r;
         cheapest = download_cheapest(downloads, row);

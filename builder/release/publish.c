@@ -13,8 +13,8 @@ bool publish_same_content(const ReleaseDescription *a, const ReleaseDescription 
         for (ArtifactKind k = 0; k < _ARTIFACT_KIND_MAX; k++) {
                 const Artifact *x = &a->artifacts[k], *y = &b->artifacts[k];
 
-                /* A release that was not packed yet has neither index nor map. */
-                if (k == ARTIFACT_USR_INDEX || k == ARTIFACT_USR_MAP)
+                /* A release that was not packed yet has neither index nor maps. */
+                if (k == ARTIFACT_USR_INDEX || k == ARTIFACT_USR_MAP || k == ARTIFACT_UKI_MAP)
                         continue;
                 if (x->present != y->present || (x->present && !sha256_equal(&x->sha256, &y->sha256)))
                         return false;
@@ -275,7 +275,7 @@ const char *publish_scratch(const PublishOptions *opt) {
 
 /* What is made of an image: unnamed files, and their content as far as deltas need it. */
 typedef struct Packed {
-        int pack, index, map; /* map below zero: the image is larger than maps can be */
+        int pack, index, map, uki_map; /* maps below zero: there are none, for that it is too large or too small */
         uint64_t pack_size, index_size;
         Sha256 pack_sha256;
         FrameIndex *frames;
@@ -286,6 +286,7 @@ static void packed_done(Packed *p) {
         safe_close(p->pack);
         safe_close(p->index);
         safe_close(p->map);
+        safe_close(p->uki_map);
         frame_index_free(p->frames);
         buffer_done(&p->map_text);
 }
@@ -338,6 +339,29 @@ static int write_map(const Repository *repository, int image, const char *folder
         return write_part(&p->map_text, PUBLISH_MAP_SUFFIX, folder, d, ARTIFACT_USR_MAP, &p->map, reterr);
 }
 
+/* Nothing else tells a device whether it put the right blocks together before it has all of them: the chance that a
+ * new one of some thousands seems to be an old one must be small. */
+#define UKI_DIGEST_SIZE BLOCK_MAP_DIGEST_MAX
+
+static int write_uki_map(const Release *release, const char *folder, ReleaseDescription *d, Packed *p, Error *reterr) {
+        _cleanup_free_ char *path = release_file_path(release, RELEASE_UKI);
+        _cleanup_close_ int uki = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        uint64_t n_blocks = d->artifacts[ARTIFACT_UKI].size / BLOCK_MAP_BLOCK_SIZE;
+        _cleanup_(block_map_freep) BlockMap *map = NULL;
+        _cleanup_buffer_ Buffer text = {};
+        int r;
+
+        if (uki < 0)
+                return error_errno(reterr, errno, "%s", path);
+        if (n_blocks == 0 || n_blocks > BLOCK_MAP_BLOCKS_MAX)
+                return 0;
+        r = block_map_build(uki, n_blocks * BLOCK_MAP_BLOCK_SIZE, d->verity_salt.bytes, UKI_DIGEST_SIZE, &map, reterr);
+        if (r < 0)
+                return error_prefix(reterr, "%s", path);
+        block_map_format(map, &text);
+        return write_part(&text, PUBLISH_UKI_MAP_SUFFIX, folder, d, ARTIFACT_UKI_MAP, &p->uki_map, reterr);
+}
+
 static int pack_image(const Repository *repository, const Release *release, const PublishOptions *opt,
                       ReleaseDescription *d, Packed *p, Error *reterr) {
         _cleanup_free_ char *path = release_file_path(release, RELEASE_USR), *shown = NULL;
@@ -360,6 +384,8 @@ static int pack_image(const Repository *repository, const Release *release, cons
         frame_index_format(p->frames, &b);
         p->index_size = b.size;
         r = write_part(&b, PUBLISH_INDEX_SUFFIX, folder, d, ARTIFACT_USR_INDEX, &p->index, reterr);
+        if (r >= 0)
+                r = write_uki_map(release, folder, d, p, reterr);
         if (r < 0)
                 return r;
         shown = format_bytes(p->pack_size);
@@ -377,6 +403,9 @@ static int add_packed(Change *c, json_t *signed_part, const ReleaseDescription *
                              reterr);
         if (r >= 0 && p->map >= 0)
                 r = add_file(c, signed_part, a[ARTIFACT_USR_MAP].target, &p->map, &a[ARTIFACT_USR_MAP].sha256, reterr);
+        if (r >= 0 && p->uki_map >= 0)
+                r = add_file(c, signed_part, a[ARTIFACT_UKI_MAP].target, &p->uki_map, &a[ARTIFACT_UKI_MAP].sha256,
+                             reterr);
         return r;
 }
 
@@ -409,7 +438,7 @@ static int add_deltas(Change *c, const ChannelList *l, json_t *signed_part, cons
 
 static int add_new(Change *c, const ChannelList *l, const Release *release, const PublishOptions *opt,
                    ReleaseDescription *d, Error *reterr) {
-        _cleanup_(packed_done) Packed p = { .pack = -EBADF, .index = -EBADF, .map = -EBADF };
+        _cleanup_(packed_done) Packed p = { .pack = -EBADF, .index = -EBADF, .map = -EBADF, .uki_map = -EBADF };
         json_t *signed_part;
         int r;
 

@@ -83,4 +83,5 @@ void published_releases_free(PublishedRelease *releases, size_t n);
 #define PUBLISH_PACK_SUFFIX ".usr.pack"
 #define PUBLISH_INDEX_SUFFIX ".usr.index" /* frame-index.h */
 #define PUBLISH_MAP_SUFFIX ".usr.map"     /* block-map.h */
+#define PUBLISH_UKI_MAP_SUFFIX ".efi.map" /* the same of the UKI */
 #define PUBLISH_DELTA_SUFFIX ".delta"     /* delta.h; "2026.10.1.usr.delta" makes /usr out of that version's */

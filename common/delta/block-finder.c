@@ -206,6 +206,21 @@ const void *block_finder_find(BlockFinder *f, uint64_t offset, size_t size, cons
         return NULL;
 }
 
+bool block_finder_seek(BlockFinder *f, size_t n, uint64_t *ret_offset) {
+        const Source *s;
+
+        if (!f->map || !f->order || n >= f->map->n_blocks)
+                return false;
+        if (!choose(f, n, 1, 0)) {
+                f->next = f->next < f->n_blocks - 1 ? f->next + 1 : NONE;
+                return false;
+        }
+        s = source_of(f, f->blocks[0]);
+        f->next = f->blocks[0] + 1;
+        *ret_offset = s->offset + (uint64_t) (f->blocks[0] - s->first) * BLOCK_MAP_BLOCK_SIZE;
+        return true;
+}
+
 int block_finder_add_image(BlockFinder *f, int fd, uint64_t size, const Sha256 *salt, Error *reterr) {
         _cleanup_(block_map_freep) BlockMap *map = NULL;
         uint32_t *keys;

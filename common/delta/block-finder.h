@@ -34,6 +34,10 @@ void block_finder_set_map(BlockFinder *f, BlockMap *map);
  * the next call. The answer depends on the calls before: ask in ascending order. */
 const void *block_finder_find(BlockFinder *f, uint64_t offset, size_t size, const Sha256 *sha256);
 
+/* Where an old block stands that is the new image's n-th one by what the map says; nothing is read or compared. False:
+ * there is none. The answer depends on the calls before: ask in ascending order. */
+bool block_finder_seek(BlockFinder *f, size_t n, uint64_t *ret_offset);
+
 /* From the image itself what a device reads in its hash tree: adds the image of so many bytes at the start of fd. */
 int block_finder_add_image(BlockFinder *f, int fd, uint64_t size, const Sha256 *salt, Error *reterr);
 /* Bytes of the frames that cannot be had from old blocks: what has to be downloaded of the pack. */

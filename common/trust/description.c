@@ -16,7 +16,7 @@
 static const char *const kind_names[_ARTIFACT_KIND_MAX] = {
         [ARTIFACT_USR] = "usr",         [ARTIFACT_USR_INDEX] = "usr-index",
         [ARTIFACT_UKI] = "uki",         [ARTIFACT_VERITY_SIG] = "verity-sig",
-        [ARTIFACT_USR_MAP] = "usr-map",
+        [ARTIFACT_USR_MAP] = "usr-map", [ARTIFACT_UKI_MAP] = "uki-map",
 };
 
 static const char *const encoding_names[_ENCODING_MAX] = {
@@ -295,6 +295,7 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
         } whole[] = {
                 { ARTIFACT_USR_INDEX, INDEX_SIZE_MAX },
                 { ARTIFACT_USR_MAP, BLOCK_MAP_SIZE_MAX },
+                { ARTIFACT_UKI_MAP, BLOCK_MAP_SIZE_MAX },
         };
         const Artifact *usr = &d->artifacts[ARTIFACT_USR];
         int r;
@@ -330,6 +331,10 @@ static int check_artifacts(const ReleaseDescription *d, const char *what, Error 
                         return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
                                          "%s: \"%s\" must have the encoding \"none\"", what, kind_names[whole[i].kind]);
         }
+        /* Ranges of the file are to be ranges of the image. */
+        if (d->artifacts[ARTIFACT_UKI_MAP].present && d->artifacts[ARTIFACT_UKI].encoding != ENCODING_NONE)
+                return error_set(reterr, EBADMSG, REFUSAL_BAD_VALUE,
+                                 "%s: \"uki\" must have the encoding \"none\" where there is a map of it", what);
         return 0;
 }
 

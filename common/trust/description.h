@@ -19,6 +19,7 @@ typedef enum ArtifactKind {
         ARTIFACT_UKI,        /* "uki" */
         ARTIFACT_VERITY_SIG, /* "verity-sig": content of the signature partition */
         ARTIFACT_USR_MAP,    /* "usr-map": what the image's blocks are (common/delta/block-map.h) */
+        ARTIFACT_UKI_MAP,    /* "uki-map": what those of the UKI are, but for a last one that is not whole */
         _ARTIFACT_KIND_MAX,
 } ArtifactKind;
 const char *artifact_kind_name(ArtifactKind kind);

@@ -21,6 +21,7 @@ BLOCK = 4096
 FRAME = 20000
 ON_ITS_WAY = 512 << 10  # in the sockets' buffers of both sides
 USR_DELTA, UKI_DELTA, INDEX, MAP, PACK, UKI = "*.usr.delta", "*.uki.delta", "*.usr.index", "*.usr.map", "*.usr.pack", "*.efi"
+UKI_MAP = "*.efi.map"
 random.seed(5)
 
 
@@ -52,6 +53,7 @@ class Web(server.Server):
 
     def __init__(self, repository="repo", rules=(), cut=None):
         self.sent, self.cut_at, self.on_cut = 0, cut, None
+        self.sent_of = {}
         super().__init__(f"{folder}/{repository}", [*rules, ("*", Web.serve_file, None)])
 
     @staticmethod
@@ -66,6 +68,7 @@ class Web(server.Server):
                 piece, w.cut_at, r.keep = piece[:w.cut_at - w.sent], None, False
             r.raw(piece)
             w.sent += len(piece)
+            w.sent_of[r.path] = w.sent_of.get(r.path, 0) + len(piece)
             if not r.keep:
                 if w.on_cut:
                     w.on_cut()
@@ -89,6 +92,20 @@ class Machine:
             data = f.read(size)
             f.seek(offset)
             f.write(bytes(b ^ 0xff for b in data))
+
+    def change_entry(self, *places):
+        path = self.folder + "/esp/EFI/Linux/desk_1.efi"
+        data = bytearray(read(path))
+        for at in places or (len(data) // 2,):
+            data[at] ^= 0xff
+        with open(path, "wb") as f:
+            f.write(data)
+
+    # No block of the kernel image is what it was; what tells whose it is remains.
+    def spoil_entry(self):
+        data = read(self.folder + "/esp/EFI/Linux/desk_1.efi")
+        line = data.index(b"usrhash=") // BLOCK
+        self.change_entry(*(at for at in range(0x28, len(data), BLOCK) if at // BLOCK != line))
 
     def job(self, kind, *arguments):
         argv = [program, "job", kind, "--root", self.folder + "/root", "--disk", self.disk, "--boot", self.folder + "/esp", "--running",
@@ -150,14 +167,21 @@ def an_update_by_delta(m):
 def without_a_delta_by_what_is_here(m):
     web = Web("repo-plain")
     plan = m.job("check", "--repository", web.url)[1]["data"]
-    expect(plan["usrWay"] == "reuse" and plan["ukiWay"] == "full" and plan["atMost"], f"{plan}")
+    expect(plan["usrWay"] == plan["ukiWay"] == "reuse" and plan["atMost"], f"{plan}")
     h = install(m, web)
-    expect((h["usrWay"], h["ukiWay"]) == ("reuse", "full"), f"{h}")
+    expect((h["usrWay"], h["ukiWay"]) == ("reuse", "reuse"), f"{h}")
     expect(h["bytes"] * 3 < plan["downloadBytes"], f"{h}")
+    sent = sum(n for path, n in web.sent_of.items() if fnmatch.fnmatch(path, UKI))
+    expect(0 < sent < len(release(2, "efi")) / 4, f"{sent} bytes of the kernel image")
+
+
+def nothing_to_use(m):
+    m.flip(m.tree, 512)
+    m.spoil_entry()
 
 
 def with_nothing_to_use_as_a_whole(m):
-    m.flip(m.tree, 512)
+    nothing_to_use(m)
     web = Web("repo-plain")
     h = install(m, web)
     expect(h["usrWay"] == "full" and h["ukiWay"] == "full", f"{h}")
@@ -191,14 +215,56 @@ def a_delta_that_is_not_there(m):
     expect(h["usrWay"].startswith("reuse") and h["ukiWay"] == "delta", f"{h}")
 
 
+def not_there(r): r.head(404, "Content-Length: 0")
+
+
 def a_delta_of_the_uki_that_is_not_there(m):
-    h = install(m, Web(rules=[(UKI_DELTA, lambda r: r.head(404, "Content-Length: 0"), None)]))
+    h = install(m, Web(rules=[(UKI_DELTA, not_there, None)]))
+    expect(h["usrWay"] == "delta" and h["ukiWay"] == "reuse", f"{h}")
+
+
+def neither_delta_nor_map_of_the_uki(m):
+    web = Web(rules=[(UKI_DELTA, not_there, None), (UKI_MAP, not_there, None)])
+    h = install(m, web)
     expect(h["usrWay"] == "delta" and h["ukiWay"] == "full", f"{h}")
 
 
+def a_map_of_the_uki_that_was_changed(m):
+    web = Web("repo-plain", rules=[(UKI_MAP, payload_changed, None)])
+    h = install(m, web, clean=False)
+    expect(h["ukiWay"] == "full", f"{h}")
+
+
+# What comes in ranges is noticed block by block; as a whole it is right at last.
+def blocks_of_the_uki_that_were_changed(m):
+    def changed(r):
+        if len(r.part) < len(r.file):
+            r.part = bytes(b ^ 1 for b in r.part)
+        Web.serve_file(r)
+    web = Web("repo-plain", rules=[(UKI, changed, None)])
+    h = install(m, web, clean=False)
+    expect(h["ukiWay"] == "full", f"{h}")
+
+
+def blocks_of_the_uki_that_were_changed_on_one_mirror(m):
+    def changed(r):
+        r.part = bytes(b ^ 1 for b in r.part)
+        Web.serve_file(r)
+    bad, good = Web("repo-plain", rules=[(UKI, changed, None)]), Web("repo-plain")
+    status, last = m.update(bad, "--repository", good.url)
+    expect(status == 0, f"{last}")
+    m.check_result()
+    expect(m.history()["ukiWay"] == "reuse", f"{m.history()}")
+
+
 def a_uki_that_is_not_what_it_was(m):
-    with open(m.folder + "/esp/EFI/Linux/desk_1.efi", "ab") as f:
-        f.write(b"x")
+    m.change_entry()
+    h = install(m, Web())
+    expect(h["usrWay"] == "delta" and h["ukiWay"] == "reuse", f"{h}")
+
+
+def a_uki_of_which_nothing_is_what_it_was(m):
+    m.spoil_entry()
     h = install(m, Web())
     expect(h["usrWay"] == "delta" and h["ukiWay"] == "full", f"{h}")
 
@@ -331,7 +397,7 @@ def the_largest_operations_take_at_most_16_MiB(m):
 
 # --- cuts -------------------------------------------------------------------------------------------------------------------------
 
-WAYS = [("delta", "repo", None), ("reuse", "repo-plain", None), ("full", "repo-plain", lambda m: m.flip(m.tree, 512))]
+WAYS = [("delta", "repo", None), ("reuse", "repo-plain", None), ("full", "repo-plain", nothing_to_use)]
 
 
 def cut_connections(way, repository, change):
@@ -373,7 +439,9 @@ def main():
     cases = [(f.__name__, f) for f in (
         an_update_by_delta, without_a_delta_by_what_is_here, with_nothing_to_use_as_a_whole, a_block_that_rots_under_a_copy_is_fetched,
         a_block_that_rots_in_a_window_is_fetched, a_delta_that_is_not_there, a_delta_of_the_uki_that_is_not_there,
-        a_uki_that_is_not_what_it_was, a_delta_that_makes_something_else, another_head, a_payload_that_was_changed,
+        neither_delta_nor_map_of_the_uki, a_map_of_the_uki_that_was_changed,
+        blocks_of_the_uki_that_were_changed, blocks_of_the_uki_that_were_changed_on_one_mirror, a_uki_that_is_not_what_it_was,
+        a_uki_of_which_nothing_is_what_it_was, a_delta_that_makes_something_else, another_head, a_payload_that_was_changed,
         a_payload_that_was_changed_on_one_mirror, an_endless_delta, a_delta_that_ends_early,
         nobody_pays_for_a_whole_image_without_being_asked,
         the_largest_operations_take_at_most_16_MiB)]

@@ -8,6 +8,7 @@
 #include "obtain.h"
 #include "pack.h"
 #include "reuse.h"
+#include "uki-blocks.h"
 #include "verity.h"
 
 #define SIGNATURE_MAX ((size_t) 1 << 20)
@@ -292,6 +293,47 @@ static int uki_by_delta(Obtain *o, int *ret_fd, Error *reterr) {
         return 0;
 }
 
+/* 1: not by this way. What a delta has made counts as well. */
+static int uki_by_blocks(Obtain *o, int *ret_fd, Error *reterr) {
+        const Artifact *uki = &description(o)->artifacts[ARTIFACT_UKI];
+        const BootEntry *entry = machine_entry_of_root_hash(o->machine, &o->machine->running);
+        _cleanup_free_ char *path = entry ? machine_entry_path(o->machine, entry) : NULL;
+        _cleanup_(uki_blocks_freep) UkiBlocks *blocks = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        Uki u = { .o = o };
+        const FetchSink sink = { .progress = uki_download, .userdata = &u };
+        _cleanup_error_ Error e = {};
+        uint64_t missing;
+        int r;
+
+        if (!path || !description(o)->artifacts[ARTIFACT_UKI_MAP].present)
+                return 1;
+        report(o, "reuse", 0, uki->size);
+        r = download_cache_open(o->fetch, &uki->sha256, BUILT_SUFFIX, &fd, &e);
+        if (r >= 0)
+                r = uki_blocks_open(o->fetch, o->plan->offer, path, fd, &blocks, &o->downloaded, &e);
+        missing = blocks ? uki_blocks_missing(blocks) : 0;
+        if (blocks && missing == uki->size)
+                return 1;
+        if (blocks) {
+                r = ask_for_more(o, missing, 0, reterr);
+                if (r < 0)
+                        return r;
+                r = uki_blocks_fetch(blocks, &sink, &o->downloaded, &e);
+        }
+        if (r >= 0)
+                r = check_uki(fd, uki, &e);
+        if (r < 0 && is_final(&e))
+                return error_move(reterr, &e);
+        if (r < 0) {
+                log_warning("the kernel image as a whole: %s", e.message);
+                return 1;
+        }
+        note_way(o->uki_way, way_name(WAY_REUSE));
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
 static int uki_as_a_whole(Obtain *o, int *ret_fd, Error *reterr) {
         const Document uki = document_of_artifact(o->plan->offer, ARTIFACT_UKI);
         _cleanup_close_ int fd = -EBADF;
@@ -321,5 +363,7 @@ static int uki_as_a_whole(Obtain *o, int *ret_fd, Error *reterr) {
 int obtain_uki(Obtain *o, int *ret_fd, Error *reterr) {
         int r = o->plan->uki_way == WAY_DELTA ? uki_by_delta(o, ret_fd, reterr) : 1;
 
+        if (r > 0)
+                r = uki_by_blocks(o, ret_fd, reterr);
         return r > 0 ? uki_as_a_whole(o, ret_fd, reterr) : r;
 }

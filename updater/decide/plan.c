@@ -215,25 +215,37 @@ static uint64_t choose_delta(const Offer *o, ArtifactKind artifact, uint64_t oth
         return best;
 }
 
-void plan_choose_ways(Plan *p, const Machine *m) {
+/* Maps say how much less than all of it is to be fetched: what is planned is the most that it can be. */
+static uint64_t choose_usr(Plan *p, const Machine *m) {
         const Offer *o = p->offer;
-        uint64_t full, usr, uki;
+        uint64_t full = o->download[ARTIFACT_USR] + o->download[ARTIFACT_USR_INDEX],
+                 usr = choose_delta(o, ARTIFACT_USR, full, p, m, usr_delta_fits, &p->usr_delta);
 
-        if (!o || p->write == 0)
-                return;
-        full = o->download[ARTIFACT_USR] + o->download[ARTIFACT_USR_INDEX];
-        usr = choose_delta(o, ARTIFACT_USR, full, p, m, usr_delta_fits, &p->usr_delta);
-        uki = choose_delta(o, ARTIFACT_UKI, o->download[ARTIFACT_UKI], p, m, uki_delta_fits, &p->uki_delta);
         p->usr_way = usr < full ? WAY_DELTA : WAY_FULL;
-        p->uki_way = uki < o->download[ARTIFACT_UKI] ? WAY_DELTA : WAY_FULL;
         for (size_t i = 0; p->usr_way == WAY_FULL && i < m->n_slots; i++)
                 if (o->description->artifacts[ARTIFACT_USR_MAP].present && slot_is_source(p, m, i))
                         p->usr_way = WAY_REUSE;
-        if (p->usr_way == WAY_REUSE)
-                usr += o->download[ARTIFACT_USR_MAP];
-        p->at_most = p->usr_way == WAY_REUSE;
-        p->uki_download = uki;
-        p->download = usr + uki + o->download[ARTIFACT_VERITY_SIG];
+        return p->usr_way == WAY_REUSE ? usr + o->download[ARTIFACT_USR_MAP] : usr;
+}
+
+static uint64_t choose_uki(Plan *p, const Machine *m) {
+        const Offer *o = p->offer;
+        uint64_t full = o->download[ARTIFACT_UKI],
+                 uki = choose_delta(o, ARTIFACT_UKI, full, p, m, uki_delta_fits, &p->uki_delta);
+
+        p->uki_way = uki < full ? WAY_DELTA : WAY_FULL;
+        if (p->uki_way == WAY_FULL && o->description->artifacts[ARTIFACT_UKI_MAP].present &&
+            machine_entry_of_root_hash(m, &m->running))
+                p->uki_way = WAY_REUSE;
+        return p->uki_way == WAY_REUSE ? uki + o->download[ARTIFACT_UKI_MAP] : uki;
+}
+
+void plan_choose_ways(Plan *p, const Machine *m) {
+        if (!p->offer || p->write == 0)
+                return;
+        p->uki_download = choose_uki(p, m);
+        p->download = choose_usr(p, m) + p->uki_download + p->offer->download[ARTIFACT_VERITY_SIG];
+        p->at_most = p->usr_way == WAY_REUSE || p->uki_way == WAY_REUSE;
 }
 
 static void plan_update(Plan *p, const Machine *m, const Slot *slot, const Offer *o) {
@@ -445,9 +457,15 @@ json_t *plan_to_json(const Plan *p, const Machine *m) {
 }
 
 static const char *way_text(const Plan *p) {
+        static const char *const with_delta[_UPDATE_WAY_MAX] = {
+                [WAY_FULL] = " (delta, whole kernel image)",
+                [WAY_REUSE] = " (delta; less what is here already of the kernel image)",
+                [WAY_DELTA] = " (deltas)",
+        };
+
         if (p->usr_way == WAY_DELTA)
-                return p->uki_way == WAY_DELTA ? " (deltas)" : " (delta, whole kernel image)";
-        return p->usr_way == WAY_REUSE ? " (less what is here already)" : "";
+                return with_delta[p->uki_way];
+        return p->at_most ? " (less what is here already)" : "";
 }
 
 char *plan_describe(const Plan *p, const Machine *m) {
