@@ -95,33 +95,34 @@ static void maps_that_say_nonsense_are_refused(void **state) {
         /* A head, one group of 100 digests and 49 repetitions, one of the 150 that are left. */
         const size_t first = BLOCK_MAP_HEADER_SIZE, second = first + BLOCK_MAP_GROUP_SIZE + 101 * 2;
         const struct {
+                const char *name;
                 size_t at, bytes;
                 uint64_t value;
                 Refusal id;
         } cases[] = {
-                { 0, 1, 's', REFUSAL_BAD_FORMAT },
-                { 7, 1, '2', REFUSAL_BAD_FORMAT },
-                { 8, 8, 0, REFUSAL_BAD_FORMAT },
-                { 8, 8, SIZE + 1, REFUSAL_BAD_FORMAT },
-                { 8, 8, SIZE + 4096, REFUSAL_MIXED },
-                { 8, 8, (BLOCK_MAP_BLOCKS_MAX + 1) * 4096, REFUSAL_TOO_LARGE },
-                { 8, 8, UINT64_MAX - 4095, REFUSAL_TOO_LARGE },
-                { 16, 4, 0, REFUSAL_BAD_FORMAT },
-                { 16, 4, 1, REFUSAL_BAD_FORMAT },
-                { 16, 4, 3, REFUSAL_BAD_FORMAT },
-                { 16, 4, 5, REFUSAL_BAD_FORMAT },
-                { 16, 4, UINT32_MAX, REFUSAL_BAD_FORMAT },
-                { first, 4, 0, REFUSAL_BAD_FORMAT },
-                { first, 4, 100, REFUSAL_BAD_FORMAT },
-                { first, 4, BLOCKS, REFUSAL_BAD_FORMAT },
-                { first, 4, UINT32_MAX, REFUSAL_BAD_FORMAT },
-                { first + 4, 4, 48, REFUSAL_BAD_FORMAT },
-                { first + 4, 4, 50, REFUSAL_BAD_FORMAT },
-                { first + 4, 4, 200, REFUSAL_BAD_FORMAT },
-                { first + 4, 4, UINT32_MAX, REFUSAL_BAD_FORMAT },
-                { second, 4, 149, REFUSAL_BAD_FORMAT },
-                { second, 4, 151, REFUSAL_BAD_FORMAT },
-                { second + 4, 4, 1, REFUSAL_BAD_FORMAT },
+                { "another first letter", 0, 1, 's', REFUSAL_BAD_FORMAT },
+                { "a newer magic", 7, 1, '2', REFUSAL_BAD_FORMAT },
+                { "no image", 8, 8, 0, REFUSAL_BAD_FORMAT },
+                { "an image that is no blocks", 8, 8, SIZE + 1, REFUSAL_BAD_FORMAT },
+                { "another image", 8, 8, SIZE + 4096, REFUSAL_MIXED },
+                { "more blocks than there may be", 8, 8, (BLOCK_MAP_BLOCKS_MAX + 1) * 4096, REFUSAL_TOO_LARGE },
+                { "an image of nearly 2^64 bytes", 8, 8, UINT64_MAX - 4095, REFUSAL_TOO_LARGE },
+                { "digests of no bytes", 16, 4, 0, REFUSAL_BAD_FORMAT },
+                { "digests of one byte, where there are two", 16, 4, 1, REFUSAL_BAD_FORMAT },
+                { "digests of three bytes", 16, 4, 3, REFUSAL_BAD_FORMAT },
+                { "digests of five bytes", 16, 4, 5, REFUSAL_BAD_FORMAT },
+                { "digests of 2^32-1 bytes", 16, 4, UINT32_MAX, REFUSAL_BAD_FORMAT },
+                { "a group of no digests", first, 4, 0, REFUSAL_BAD_FORMAT },
+                { "a digest less", first, 4, 100, REFUSAL_BAD_FORMAT },
+                { "as many digests as there are blocks", first, 4, BLOCKS, REFUSAL_BAD_FORMAT },
+                { "2^32-1 digests", first, 4, UINT32_MAX, REFUSAL_BAD_FORMAT },
+                { "a repetition less", first + 4, 4, 48, REFUSAL_BAD_FORMAT },
+                { "a repetition more", first + 4, 4, 50, REFUSAL_BAD_FORMAT },
+                { "more repetitions than blocks that are left", first + 4, 4, 200, REFUSAL_BAD_FORMAT },
+                { "2^32-1 repetitions", first + 4, 4, UINT32_MAX, REFUSAL_BAD_FORMAT },
+                { "a last group with a digest less", second, 4, 149, REFUSAL_BAD_FORMAT },
+                { "a last group with a digest more", second, 4, 151, REFUSAL_BAD_FORMAT },
+                { "a repetition behind the last block", second + 4, 4, 1, REFUSAL_BAD_FORMAT },
         };
         _cleanup_(block_map_freep) BlockMap *map = example(2);
         _cleanup_buffer_ Buffer text = {};
@@ -136,7 +137,7 @@ static void maps_that_say_nonsense_are_refused(void **state) {
 
                 set_number(copy + cases[i].at, cases[i].value, cases[i].bytes);
                 if (block_map_parse(copy, text.size, SIZE, "map", &read, &e) >= 0 || e.id != cases[i].id)
-                        fail_msg("case %zu: %s, not %s", i, refusal_name(e.id), refusal_name(cases[i].id));
+                        fail_msg("%s: %s, not %s", cases[i].name, refusal_name(e.id), refusal_name(cases[i].id));
         }
 }
 
