@@ -63,7 +63,7 @@ static Result expire(PublishFixture *f, size_t keep, char ***ret_removed) {
 
 static void published_release_is_described_and_its_files_are_there(void **state) {
         static const char *const files[] = { "release.json",          "desk_2.efi",
-                                             "desk_2.usr.pack",  "desk_2.usr.index",
+                                             "desk_2.usr.pack",       "desk_2.usr.index",
                                              "desk_2.usr.verity-sig", "desk_2.spdx.json",
                                              "desk_2.packages.json",  "desk_2.contents.jsonl.zst",
                                              "desk_2.usr.map",        "desk_2.efi.map" };
@@ -141,6 +141,47 @@ static void published_pack_and_index_give_the_image_back(void **state) {
                            &e);
         sha256_buffer(image, d->artifacts[ARTIFACT_USR].size, &digest);
         assert_true(sha256_equal(&digest, &d->artifacts[ARTIFACT_USR].sha256));
+}
+
+/* "33 of zstd": of the newest release of the product. */
+static char *frames_of(PublishFixture *f, const char *channel, const char *product) {
+        _cleanup_view_ View v = look(f, channel);
+        _cleanup_(frame_index_freep) FrameIndex *index = NULL;
+        _cleanup_buffer_ Buffer bytes = {};
+        _cleanup_error_ Error e = {};
+        size_t i = 0, n_lzma = 0;
+
+        while (!streq(v.items[i].description->product, product))
+                i++;
+        bytes = stored(f, &v, v.items[i].description->artifacts[ARTIFACT_USR_INDEX].target);
+        publish_ok(frame_index_parse(bytes.data, bytes.size, "index", &index, &e), &e);
+        for (size_t k = 0; k < index->n_frames; k++)
+                n_lzma += index->frames[k].codec == FRAME_LZMA;
+        assert_true(n_lzma == 0 || n_lzma == index->n_frames);
+        return xasprintf("%zu of %s", index->n_frames, n_lzma > 0 ? "LZMA" : "zstd");
+}
+
+/* The last letter of a version is what the image consists of. */
+static void frames_follow_the_releases_before(void **state) {
+        static const struct {
+                const char *channel, *product, *version, *frames;
+        } releases[] = {
+                { "stable", "desk", "1", "33 of zstd" }, { "stable", "desk", "11", "9 of zstd" },
+                { "beta", "desk", "21", "9 of zstd" }, /* whichever channel has them */
+                { "beta", "desk", "22", "3 of LZMA" },   { "beta", "desk", "32", "3 of LZMA" }, /* it came with 22 */
+                { "beta", "desk", "41", "3 of LZMA" }, /* what older ones than 32 had */
+                { "stable", "lap", "1", "33 of zstd" },
+        };
+        PublishFixture *f = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(releases); i++) {
+                _cleanup_free_ char *frames = NULL;
+
+                assert_done(publish(f, releases[i].product, releases[i].version,
+                                    (PublishOptions){ .channel = releases[i].channel }));
+                frames = frames_of(f, releases[i].channel, releases[i].product);
+                assert_string_equal(frames, releases[i].frames);
+        }
 }
 
 static void published_map_is_that_of_the_image(void **state) {
@@ -432,6 +473,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 WITH_REPOSITORY(published_release_is_described_and_its_files_are_there),
                 WITH_REPOSITORY(published_pack_and_index_give_the_image_back),
+                WITH_REPOSITORY(frames_follow_the_releases_before),
                 WITH_REPOSITORY(published_map_is_that_of_the_image),
                 WITH_REPOSITORY(same_release_again_changes_nothing),
                 WITH_REPOSITORY(version_never_gets_other_content),
