@@ -45,7 +45,7 @@ typedef struct Planner {
         uint64_t *copies; /* of an image in blocks */
         DeltaRuns runs;   /* of another file */
         uint32_t *pairs;
-        uint32_t *entries; /* the same of the files in an initrd */
+        uint32_t *entries;     /* the same of the files in an initrd */
         DeltaSimilar *similar; /* of large old files */
         uint64_t margin;       /* for the group at hand */
         Group group;
@@ -481,7 +481,9 @@ DeltaPlan *delta_plan_make(const DeltaImage *old, const DeltaImage *new, const D
                 .old = old,
                 .new = new,
                 .unit = opt->usr ? DELTA_BLOCK_SIZE : 1,
-                .cluster_size = new->initrd ? SEGMENT_CONTENT_MAX : opt->level > 0 ? opt->cluster_size : 0,
+                .cluster_size = new->initrd      ? SEGMENT_CONTENT_MAX
+                                : opt->level > 0 ? opt->cluster_size
+                                                 : 0,
         };
         if (opt->usr)
                 w.copies = delta_find_copies(old, new);
