@@ -29,6 +29,7 @@ typedef struct World {
         FetchOptions options;
         char *repositories[COPIES + 1];
         char *target;
+        bool uki; /* a kernel image: a file and not a slot, and nothing says what of it is damaged */
         uint64_t written, fail_after; /* bytes; the write that goes beyond fails */
 } World;
 
@@ -65,19 +66,33 @@ static void publish(World *w) {
         sha256_buffer(w->file.data, a->head_size, &a->head_sha256);
 }
 
-/* From what delta_fixture() made, or what a test changed of it. */
+static void make_old(World *w) {
+        if (!w->uki) {
+                make_slot(w);
+                w->delta->old_id = w->slot.root_hash;
+                return;
+        }
+        ok(io_pwrite_all(w->disk_fd, w->old.data, w->old.size, 0, NULL), NULL);
+        sha256_buffer(w->old.data, w->old.size, &w->delta->old_id);
+}
+
+/* From what a fixture made, or what a test changed of it. */
 static void finish(World *w, const Buffer *payload) {
         ReleaseDescription *d = w->description;
+        Artifact *artifact = &d->artifacts[w->uki ? ARTIFACT_UKI : ARTIFACT_USR];
         _cleanup_buffer_ Buffer head = {};
         _cleanup_error_ Error e = {};
 
-        make_slot(w);
-        w->delta->old_id = w->slot.root_hash;
+        make_old(w);
         sha256_buffer(w->new.data, w->new.size, &w->delta->new_id);
         ok(delta_format(w->delta, &head, &e), &e);
-        d->artifacts[ARTIFACT_USR].size = w->new.size;
-        d->root_hash = w->delta->new_id;
-        d->deltas[0].from_id = w->slot.root_hash;
+        artifact->size = w->new.size;
+        if (w->uki)
+                artifact->sha256 = w->delta->new_id;
+        else
+                d->root_hash = w->delta->new_id;
+        d->deltas[0].artifact = w->uki ? ARTIFACT_UKI : ARTIFACT_USR;
+        d->deltas[0].from_id = w->delta->old_id;
         d->deltas[0].head_size = head.size;
         buffer_append(&w->file, head.data, head.size);
         buffer_append(&w->file, payload->data, payload->size);
@@ -112,11 +127,15 @@ static World *new_world(void) {
         return w;
 }
 
-static int setup(void **state) {
+static int setup_world(void **state, bool uki) {
         _cleanup_delta_fixture_ DeltaFixture f = {};
         World *w = new_world();
 
-        delta_fixture(&f);
+        w->uki = uki;
+        if (uki)
+                delta_segments_fixture(&f);
+        else
+                delta_fixture(&f);
         w->old = f.old;
         w->new = f.new;
         w->delta = TAKE_PTR(f.delta);
@@ -124,6 +143,14 @@ static int setup(void **state) {
         finish(w, &f.payload);
         *state = w;
         return 0;
+}
+
+static int setup(void **state) {
+        return setup_world(state, false);
+}
+
+static int setup_uki(void **state) {
+        return setup_world(state, true);
 }
 
 static int teardown(void **state) {
@@ -169,13 +196,16 @@ static int apply(World *w, DeltaOutcome *result, Error *e) {
         _cleanup_(delta_old_freep) DeltaOld *old = NULL;
         DeltaApply a = { .options = &w->options,
                          .offer = &w->offer,
-                         .unit = 4096,
+                         .unit = w->uki ? 1 : 4096,
                          .read = target_read,
                          .write = target_write,
                          .userdata = w };
 
         w->written = 0;
-        ok(delta_old_open_slot(w->disk, &w->slot, &old, e), e);
+        if (w->uki)
+                ok(delta_old_open_file(w->disk, w->old.size, &old, e), e);
+        else
+                ok(delta_old_open_slot(w->disk, &w->slot, &old, e), e);
         a.old = old;
         return delta_apply(&a, result, e);
 }
@@ -369,28 +399,57 @@ static void a_delta_of_something_else_is_refused(void **state) {
         }
 }
 
+/* Other versions of what we know, and what nobody knows. */
 static void another_encoder_is_no_reason_to_fetch_payloads(void **state) {
         World *w = *state;
-        _cleanup_buffer_ Buffer head = {}, payload = {};
+        const char *const others[] = { w->uki ? "zstd-1.5.8" : "lz4hc-9.9.9", "xz-5.4.1" };
         size_t head_size = w->description->deltas[0].head_size;
-        DeltaOutcome result = {};
-        _cleanup_error_ Error e = {};
+        _cleanup_buffer_ Buffer payload = {};
 
         buffer_append(&payload, w->file.data + head_size, w->file.size - head_size);
-        strcpy(w->delta->encoder, "lz4hc-9.9.9");
-        ok(delta_format(w->delta, &head, &e), &e);
-        w->file.size = 0;
-        buffer_append(&w->file, head.data, head.size);
-        buffer_append(&w->file, payload.data, payload.size);
-        w->description->deltas[0].head_size = head.size;
-        publish(w);
-        assert_true(apply(w, &result, &e) < 0);
-        assert_int_equal(e.id, REFUSAL_MACHINE);
-        assert_int_equal(result.downloaded, head.size);
+        for (size_t i = 0; i < ELEMENTSOF(others); i++) {
+                _cleanup_buffer_ Buffer head = {};
+                DeltaOutcome result = {};
+                _cleanup_error_ Error e = {};
+
+                memset(w->delta->encoder, 0, DELTA_ENCODER_SIZE);
+                strcpy(w->delta->encoder, others[i]);
+                ok(delta_write(w->delta, &head, &e), &e);
+                w->file.size = 0;
+                buffer_append(&w->file, head.data, head.size);
+                buffer_append(&w->file, payload.data, payload.size);
+                w->description->deltas[0].head_size = head.size;
+                publish(w);
+                assert_true(apply(w, &result, &e) < 0);
+                assert_int_equal(e.id, REFUSAL_MACHINE);
+                assert_int_equal(result.downloaded, head.size);
+        }
+}
+
+/* ---- of a kernel image ---- */
+
+/* Nothing says beforehand that it is damaged: the operation's digest does. */
+static void a_damaged_segment_costs_its_operation(void **state) {
+        World *w = *state;
+        const DeltaOp *o = &w->delta->ops[2];
+
+        for (uint64_t at = w->delta->ranges[2].offset; at < w->old.size - 200; at += 20011) {
+                DeltaOutcome result = {};
+                _cleanup_error_ Error e = {};
+
+                flip(w, at);
+                memset(w->target, 0, w->new.size);
+                assert_int_equal(apply(w, &result, &e), 1);
+                assert_int_equal(result.missing, o->size);
+                assert_memory_equal(w->target, w->new.data, o->offset);
+                flip(w, at);
+        }
 }
 
 int main(void) {
 #define with_world(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define with_uki(t)                                                                                                    \
+        { #t "_of_a_kernel_image", t, setup_uki, teardown, NULL }
         const struct CMUnitTest tests[] = {
                 with_world(a_delta_makes_the_new_image),
                 with_world(what_is_there_is_neither_fetched_nor_written),
@@ -403,6 +462,10 @@ int main(void) {
                 with_world(a_delta_that_is_not_there_or_too_short_is_an_error),
                 with_world(a_delta_of_something_else_is_refused),
                 with_world(another_encoder_is_no_reason_to_fetch_payloads),
+                with_uki(a_delta_makes_the_new_image),
+                with_uki(an_attempt_goes_on_where_the_last_one_was_cut),
+                with_uki(a_damaged_segment_costs_its_operation),
+                with_uki(another_encoder_is_no_reason_to_fetch_payloads),
         };
 
         return cmocka_run_group_tests_name("delta-apply", tests, NULL, NULL);
