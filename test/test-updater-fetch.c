@@ -236,6 +236,30 @@ static void the_image_arrives_whole(void **state) {
         free(part.data);
 }
 
+/* What came with a release that is not the first of its line. */
+static void frames_of_lzma_arrive_as_well(void **state) {
+        Fixture *f = *state;
+        _cleanup_(catalogue_freep) Catalogue *c = NULL;
+        _cleanup_free_ char *newer = NULL;
+        _cleanup_error_ Error e = {};
+        Sink all = {};
+
+        publish_version(f->publisher, "2", 'b');
+        newer = copy_repository(f, "newer");
+        {
+                char *repositories[] = { newer, NULL };
+                FetchOptions o = options(f, repositories);
+
+                publish_ok(fetch_catalogue(&o, &c, &e), &e);
+                publish_ok(fetch(f, repositories, &c->offers[0], ARTIFACT_USR, &all, NULL, &e), &e);
+        }
+        assert_int_equal(all.frames, 3); /* of up to 512 KiB */
+        for (size_t i = 0; i < PUBLISH_USR_SIZE; i++)
+                if (all.data[i] != (char) PUBLISH_BYTE('b', i))
+                        fail_msg("byte %zu differs", i);
+        free(all.data);
+}
+
 static void what_came_before_a_cut_is_not_fetched_again(void **state) {
         const Fixture *f = *state;
         _cleanup_(catalogue_freep) Catalogue *c = poll_good(f);
@@ -339,6 +363,7 @@ int main(void) {
                 with_repository(a_stale_mirror_is_passed_over),
                 with_repository(what_cannot_be_trusted_is_told),
                 with_repository(the_image_arrives_whole),
+                with_repository(frames_of_lzma_arrive_as_well),
                 with_repository(what_came_before_a_cut_is_not_fetched_again),
                 with_repository(damaged_files_are_refused_and_another_mirror_helps),
                 with_repository(what_this_machine_cannot_do_is_not_tried_elsewhere),
