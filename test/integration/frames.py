@@ -48,6 +48,8 @@ def unpack(index, pack):
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1], "rb") as i, open(sys.argv[2], "rb") as p:
-        for content in unpack(i.read(), p.read()):
+    with open(sys.argv[1], "rb") as f:
+        index = f.read()
+    with open(sys.argv[2], "rb") as f:
+        for content in unpack(index, f.read()):
             sys.stdout.buffer.write(content)

@@ -52,6 +52,15 @@ releases_are_published() {
         for v in 2 3; do "$SEALAB" publish "$W/releases/desk_$v" "$W/repo" --keys "$W/keys" --allow-development; done
 }
 
+# By what the manual page says, and with other programs than ours.
+packs_are_read_by_others() {
+        local frames=$SOURCE/test/integration/frames.py v of
+        for v in 2 3; do
+                of=$W/repo/targets/desk/$v
+                python3 "$frames" "$of"/*.usr.index "$of"/*.usr.pack | cmp - "$W/releases/desk_$v/desk_$v.usr.erofs" || fail "another image"
+        done
+}
+
 a_release_that_is_nearly_the_same_costs_next_to_nothing() {
         fresh
         serve
@@ -124,6 +133,7 @@ a_map_that_was_changed_is_not_used() {
 }
 
 run releases_are_published
+run packs_are_read_by_others
 run a_release_that_is_nearly_the_same_costs_next_to_nothing
 run half_of_a_release_costs_half
 run what_has_rotted_is_fetched
