@@ -30,10 +30,10 @@ update() {
 }
 # holds MACHINE VERSION: it is in a slot, byte for byte.
 holds() { disk_holds "$1/disk" "$W/releases/desk_$2"; }
-# foretold VERSION: what the publisher says that a device with version 1 fetches by blocks: /usr, and what belongs to it.
+# foretold VERSION: what the publisher says that a device with version 1 fetches by blocks: /usr, what belongs to it, and the kernel image.
 foretold() {
         "$SEALAB" repo delta "$W/repo" desk "$1" --from "$W/releases/desk_1" --dry-run --json >"$SCRATCH/foretold"
-        json "$SCRATCH/foretold" '"%(usr)d %(metadata)d" % d["downloads"]["from"][0]["reuse"]'
+        json "$SCRATCH/foretold" '"%(usr)d %(metadata)d %(uki)d" % d["downloads"]["from"][0]["reuse"]'
 }
 pack_size() { stat -c %s "$W"/repo/targets/desk/"$1"/*.usr.pack; }
 fresh() {
@@ -68,12 +68,14 @@ a_release_that_is_nearly_the_same_costs_next_to_nothing() {
         holds "$W/m" 1
         holds "$W/m" 2
         [ "$pack" -gt 0 ] && [ $((pack * 10)) -lt "$(pack_size 2)" ] || fail "$pack bytes of the pack"
-        assert_equal "$pack $((index + map + $(sent .usr.verity-sig)))" "$(foretold 2)" "what was fetched"
+        assert_equal "$pack $((index + map + $(sent .usr.verity-sig))) $(($(sent .efi) + $(sent .efi.map)))" "$(foretold 2)" "what was fetched"
         [ $(((pack + index + map) * 10)) -lt "$(pack_size 2)" ] || fail "$((pack + index + map)) bytes in all"
+        # Most of the kernel image is here, too.
+        [ "$(sent .efi)" -gt 0 ] && [ $(($(sent .efi) * 3)) -lt "$(stat -c %s "$W/releases/desk_2/desk_2.efi")" ] || fail "$(sent .efi) bytes of the kernel image"
         # History says what it was.
         "$SEALABD" job history --state "$W/m/state" --root "$W/m/root" --disk "$W/m/disk" --boot "$W/m/esp" >"$SCRATCH/last"
-        json "$SCRATCH/last" 'd["data"][-1]["bytes"]' | grep -qx "$((pack + index + map + $(sent .efi) + $(sent .usr.verity-sig)))" ||
-                fail "history: $(cat "$SCRATCH/last"); $pack + $index + $map + $(sent .efi) + $(sent .usr.verity-sig)"
+        json "$SCRATCH/last" 'd["data"][-1]["bytes"]' | grep -qx "$((pack + index + map + $(sent .efi) + $(sent .efi.map) + $(sent .usr.verity-sig)))" ||
+                fail "history: $(cat "$SCRATCH/last"); $pack + $index + $map + $(sent .efi) + $(sent .efi.map) + $(sent .usr.verity-sig)"
         stop_nginx
 }
 
@@ -83,7 +85,7 @@ half_of_a_release_costs_half() {
         update "$W/m" 1 3
         holds "$W/m" 1
         holds "$W/m" 3
-        assert_equal "$pack $((index + map + $(sent .usr.verity-sig)))" "$(foretold 3)" "what was fetched"
+        assert_equal "$pack $((index + map + $(sent .usr.verity-sig))) $(($(sent .efi) + $(sent .efi.map)))" "$(foretold 3)" "what was fetched"
         [ $((pack * 100)) -gt $(($(pack_size 3) * 40)) ] && [ $((pack * 100)) -lt $(($(pack_size 3) * 60)) ] || fail "$pack bytes of the pack"
         stop_nginx
 }

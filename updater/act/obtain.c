@@ -320,6 +320,9 @@ static int uki_by_blocks(Obtain *o, int *ret_fd, Error *reterr) {
                 if (r < 0)
                         return r;
                 r = uki_blocks_fetch(blocks, &sink, &o->downloaded, &e);
+                /* It is the same file: what nobody gives in parts, nobody gives as a whole. */
+                if (r < 0 && e.id == REFUSAL_DOWNLOAD)
+                        return error_move(reterr, &e);
         }
         if (r >= 0)
                 r = check_uki(fd, uki, &e);

@@ -21,7 +21,9 @@ struct UkiBlocks {
         size_t n_pieces; /* how many these are */
         uint64_t found;
         const FetchSink *sink;
-        char piece[BLOCK]; /* while it comes in */
+        /* What is coming in; another attempt goes on there. */
+        size_t at, have; /* which piece, and bytes of it */
+        char piece[BLOCK];
 };
 
 UkiBlocks *uki_blocks_free(UkiBlocks *u) {
@@ -145,57 +147,58 @@ uint64_t uki_blocks_found(const UkiBlocks *u) {
 
 /* ---- fetching ---- */
 
-typedef struct Range {
-        size_t at;   /* the piece that is coming in */
-        size_t have; /* bytes of it */
-} Range;
-
-static int take_bytes(UkiBlocks *u, Range *range, size_t end, const Buffer *message, Error *reterr) {
+static int take_bytes(UkiBlocks *u, size_t end, const Buffer *message, Error *reterr) {
         const char *bytes = message->data;
 
         for (size_t left = message->size; left > 0;) {
-                size_t size = range->at < end ? piece_size(u, range->at) : 0, n = MIN(size - range->have, left);
+                size_t size = u->at < end ? piece_size(u, u->at) : 0, n = MIN(size - u->have, left);
                 int r;
 
                 if (size == 0)
                         return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker sends more than was asked for");
-                memcpy(u->piece + range->have, bytes, n);
-                range->have += n;
+                memcpy(u->piece + u->have, bytes, n);
+                u->have += n;
                 bytes += n;
                 left -= n;
-                if (range->have < size)
+                if (u->have < size)
                         break;
-                if (!is_right(u, range->at, u->piece))
+                u->have = 0;
+                if (!is_right(u, u->at, u->piece))
                         return error_set(reterr, EBADMSG, REFUSAL_HASH_MISMATCH,
-                                         "block %zu of %s is not what was signed", range->at, u->file.target);
-                r = io_pwrite_all(u->fd, u->piece, size, (uint64_t) range->at * BLOCK, reterr);
+                                         "block %zu of %s is not what was signed", u->at, u->file.target);
+                r = io_pwrite_all(u->fd, u->piece, size, (uint64_t) u->at * BLOCK, reterr);
                 if (r < 0)
                         return r;
-                u->done[range->at++] = true;
-                range->have = 0;
+                u->done[u->at++] = true;
         }
         return 0;
 }
 
 static int receive_range(Download *d, UkiBlocks *u, Worker *w, size_t begin, size_t end, Error *reterr) {
         _cleanup_buffer_ Buffer message = {};
-        uint64_t offset = (uint64_t) begin * BLOCK, size = MIN((uint64_t) end * BLOCK, u->file.size) - offset;
-        Range range = { .at = begin };
+        uint64_t offset;
         char type = 0;
         int r;
 
-        r = download_ask(w, offset, size, reterr);
+        if (u->at != begin)
+                u->have = 0;
+        u->at = begin;
+        offset = (uint64_t) begin * BLOCK + u->have;
+        r = download_ask(w, offset, MIN((uint64_t) end * BLOCK, u->file.size) - offset, reterr);
         while (r >= 0) {
+                size_t before = u->at;
+
                 r = worker_receive(w, &type, &message, reterr);
-                if (r > 0 || (r == 0 && type == 'Y' && range.at < end))
+                if (r > 0 || (r == 0 && type == 'Y' && u->at < end))
                         return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker ended early");
                 if (r < 0 || type == 'Y')
                         return r;
                 if (type != 'B')
                         return error_set(reterr, EPROTO, REFUSAL_SYSTEM, "the worker sent something else than bytes");
-                r = take_bytes(u, &range, end, &message, reterr);
+                r = take_bytes(u, end, &message, reterr);
+                /* Less than a block is not getting on. */
                 if (r >= 0)
-                        r = download_count(d, message.size, true, reterr);
+                        r = download_count(d, message.size, u->at > before, reterr);
                 else
                         d->downloaded += message.size;
         }
