@@ -14,10 +14,9 @@
 #include "hash.h"
 
 #define FRAME_INDEX_MAGIC "SEALABF2"
-/* At most; at least 10, and FRAME_INDEX_ENTRY_MIN for each frame. */
+/* At most. */
 #define FRAME_INDEX_HEADER_SIZE 32
 #define FRAME_INDEX_ENTRY_SIZE 40
-#define FRAME_INDEX_ENTRY_MIN (2 + SHA256_SIZE)
 #define FRAME_BLOCK_SIZE ((uint32_t) 4096)
 #define FRAME_SIZE_MAX ((uint32_t) 1 << 20) /* a device holds one decoded frame and its packed form in memory */
 #define FRAME_INDEX_FRAMES_MAX ((uint32_t) 1 << 20)
