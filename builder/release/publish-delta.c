@@ -195,8 +195,8 @@ static int add_from(Change *c, const DeltaTarget *t, const Older *o, const Publi
         int r;
 
         *row = (DownloadFrom){ .version = xstrdup(o->version) };
-        progress_begin(opt->progress, "delta", title);
         r = older_files(change_repository(c), o, opt, &files, reterr);
+        progress_begin(opt->progress, "delta", title);
         if (r >= 0)
                 r = measure_reuse(t, &files, full, &row->reuse, reterr);
         if (r >= 0)

@@ -170,12 +170,15 @@ int olders_find(const Repository *r, const ChannelList *l, const ReleaseDescript
 }
 
 int older_files(const Repository *r, const Older *o, const PublishOptions *opt, ReleaseFiles *ret, Error *reterr) {
+        _cleanup_free_ char *title = xasprintf("Reading %s", o->version);
         int result;
 
         if (o->folder)
                 return release_files_open(o->folder, o->described, ret, reterr);
+        progress_begin(opt->progress, "read", title);
         result = release_files_fetch(r, o->described, publish_scratch(opt), opt->progress, ret, reterr);
-        if (result >= 0)
-                return result;
-        return error_prefix(reterr, "%s", o->version);
+        if (result < 0)
+                return error_prefix(reterr, "%s", o->version);
+        progress_end(opt->progress, NULL);
+        return result;
 }
