@@ -188,12 +188,18 @@ static void print(const Image *new, const char *frames, const char *old, const B
         _cleanup_json_ json_t *o = NULL;
         _cleanup_free_ char *line = NULL;
 
+        size_t index_size;
+
         block_map_format(map, &map_text);
         frame_index_format(new->index, &index_text);
+        index_size = index_text.size;
+        /* Nobody packed them: a number of one byte stands there, which would have three. */
+        for (size_t i = 0; i < new->index->n_frames; i++)
+                index_size += new->index->frames[i].packed_size == 0 ? 2 : 0;
         o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "old", old, "frame", frames,
                       "digest", (json_int_t) map->digest_size, "image", (json_int_t) new->size, "pack",
                       (json_int_t) new->pack_size, "frames", (json_int_t) new->index->n_frames, "index",
-                      (json_int_t) index_text.size, "map", (json_int_t) map_text.size, "fetched",
+                      (json_int_t) index_size, "map", (json_int_t) map_text.size, "fetched",
                       (json_int_t) result->fetched, "requests", (json_int_t) result->requests, "findSeconds",
                       result->seconds, "openSeconds", open_seconds);
         line = json_format_line(o);
