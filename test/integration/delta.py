@@ -403,15 +403,15 @@ WAYS = [("delta", "repo", None), ("reuse", "repo-plain", None), ("full", "repo-p
 def cut_connections(way, repository, change):
     web = Web(repository)
     whole = install(Machine("cut", change), web)["bytes"]
-    worst = 0
+    worst, total = 0, 0
     for _ in range(cuts):
         at = random.randrange(1, whole)
         web = Web(repository, cut=at)
         install(Machine("cut", change), web, clean=False)
         web.stop()
-        worst = max(worst, web.sent - whole)
+        worst, total = max(worst, web.sent - whole), total + web.sent - whole
         expect(web.sent <= max(whole * 1.01, whole + FRAME), f"cut at {at}: {web.sent} instead of {whole} bytes")
-    print(f"  {way}: {cuts} cuts, at most {worst} of {whole} bytes twice ({100 * worst / whole:.2f} %)", file=sys.stderr)
+    print(f"  {way}: {cuts} cuts, {whole} bytes, at most {worst} twice ({100 * worst / whole:.2f} %), {total / cuts:.0f} on average", file=sys.stderr)
 
 
 def kill_jobs(way, repository, change):
