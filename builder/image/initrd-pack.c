@@ -3,6 +3,7 @@
 #include "cpio.h"
 #include "initrd.h"
 #include "io.h"
+#include "parallel.h"
 #include "segment.h"
 
 /* Files from this size on get a frame of their own; smaller ones share. */
@@ -15,65 +16,28 @@
 typedef struct Packer {
         const InitrdPackOptions *o;
         Tree *t;
-        const Node **group;
-        size_t n_group, n_allocated;
-        SegmentEncoder *encoder; /* NULL: not compressed */
-        Buffer plain;
-        uint8_t *packed; /* a segment */
+        const Node **nodes; /* in their order */
+        size_t n_nodes, n_nodes_allocated;
+        size_t *frames; /* how many of them there are at the end of each frame */
+        size_t n_frames, n_frames_allocated;
+        SegmentEncoder *encoder; /* of one worker */
         int out_fd;
         uint64_t n_written;
-        Error *reterr;
 } Packer;
 
 static void packer_done(Packer *p) {
-        free(p->group);
-        buffer_done(&p->plain);
-        free(p->packed);
+        free(p->nodes);
+        free(p->frames);
         segment_encoder_free(p->encoder);
 }
 
-static int write_bytes(Packer *p, const void *data, size_t size) {
-        int r = io_write_all(p->out_fd, data, size, p->reterr);
+/* ---- which files share a frame ---- */
 
-        p->n_written += size;
-        return r;
-}
-
-/* The kernel skips zero bytes between archives. */
-static int write_padding(Packer *p) {
-        static const uint8_t zeros[FRAME_ALIGNMENT] = {};
-
-        return write_bytes(p, zeros, (size_t) (-p->n_written % FRAME_ALIGNMENT));
-}
-
-/* The archive as a frame. */
-static int write_segments(Packer *p) {
-        for (size_t at = 0; at < p->plain.size; at += SEGMENT_CONTENT_MAX) {
-                size_t left = p->plain.size - at, n = 0;
-                unsigned place = (at == 0 ? SEGMENT_FIRST : 0U) | (left <= SEGMENT_CONTENT_MAX ? SEGMENT_LAST : 0U);
-                int r = segment_pack(p->encoder, p->plain.data + at, MIN(left, SEGMENT_CONTENT_MAX), place, p->packed,
-                                     &n, p->reterr);
-
-                if (r >= 0)
-                        r = write_bytes(p, p->packed, n);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-static int flush_group(Packer *p) {
-        int r;
-
-        if (p->n_group == 0)
-                return 0;
-        p->plain.size = 0;
-        r = cpio_write(p->t, p->group, p->n_group, p->o->epoch, &p->plain, p->reterr);
-        p->n_group = 0;
-        if (r < 0)
-                return r;
-        r = p->encoder ? write_segments(p) : write_bytes(p, p->plain.data, p->plain.size);
-        return r < 0 ? r : write_padding(p);
+static void end_frame(Packer *p) {
+        if (p->n_nodes == (p->n_frames > 0 ? p->frames[p->n_frames - 1] : 0))
+                return;
+        GROW(p->frames, p->n_frames, p->n_frames_allocated);
+        p->frames[p->n_frames++] = p->n_nodes;
 }
 
 static bool ends_frame(const char *path) {
@@ -83,16 +47,58 @@ static bool ends_frame(const char *path) {
         return h.bytes[0] % NAMES_PER_FRAME == 0;
 }
 
-static int pack_node(Tree *t, Node *n, const char *path, void *userdata) {
+static int add_node(Tree *t, Node *n, const char *path, void *userdata) {
         Packer *p = userdata;
         bool large = node_is_file(n) && n->inode->size >= OWN_FRAME_SIZE;
-        int r = large ? flush_group(p) : 0;
 
-        if (r < 0)
-                return r;
-        GROW(p->group, p->n_group, p->n_allocated);
-        p->group[p->n_group++] = n;
-        return large || ends_frame(path) ? flush_group(p) : 0;
+        if (large)
+                end_frame(p);
+        GROW(p->nodes, p->n_nodes, p->n_nodes_allocated);
+        p->nodes[p->n_nodes++] = n;
+        if (large || ends_frame(path))
+                end_frame(p);
+        return 0;
+}
+
+/* ---- frames ---- */
+
+static int append_segments(Packer *p, const Buffer *archive, Buffer *ret, Error *reterr) {
+        _cleanup_free_ uint8_t *packed = xmalloc(SEGMENT_STORED_MAX);
+        int r = p->encoder ? 0 : segment_encoder_new(p->o->level, &p->encoder, reterr);
+
+        for (size_t at = 0; r >= 0 && at < archive->size; at += SEGMENT_CONTENT_MAX) {
+                size_t left = archive->size - at, n = 0;
+                unsigned place = (at == 0 ? SEGMENT_FIRST : 0U) | (left <= SEGMENT_CONTENT_MAX ? SEGMENT_LAST : 0U);
+
+                r = segment_pack(p->encoder, archive->data + at, MIN(left, SEGMENT_CONTENT_MAX), place, packed, &n,
+                                 reterr);
+                buffer_append(ret, packed, n);
+        }
+        return r;
+}
+
+/* In a worker: one archive as it is written. The kernel skips zero bytes between archives. */
+static int pack_frame(size_t item, Buffer *ret, void *userdata, Error *reterr) {
+        static const uint8_t zeros[FRAME_ALIGNMENT] = {};
+        Packer *p = userdata;
+        size_t first = item > 0 ? p->frames[item - 1] : 0;
+        _cleanup_buffer_ Buffer archive = {};
+        int r;
+
+        r = cpio_write(p->t, p->nodes + first, p->frames[item] - first, p->o->epoch, &archive, reterr);
+        if (r >= 0 && p->o->level > 0)
+                r = append_segments(p, &archive, ret, reterr);
+        else if (r >= 0)
+                buffer_append(ret, archive.data, archive.size);
+        buffer_append(ret, zeros, -ret->size % FRAME_ALIGNMENT);
+        return r;
+}
+
+static int write_frame(size_t item, const char *data, size_t size, void *userdata, Error *reterr) {
+        Packer *p = userdata;
+
+        p->n_written += size;
+        return io_write_all(p->out_fd, data, size, reterr);
 }
 
 /* What depmod and the kernel package write for people or for depmod itself; libkmod reads the .bin files. */
@@ -121,20 +127,15 @@ static int prune_module_lists(Tree *t, Error *reterr) {
 }
 
 int initrd_pack(Tree *t, const InitrdPackOptions *o, int out_fd, uint64_t *ret_size, Error *reterr) {
-        _cleanup_(packer_done) Packer p = { .o = o, .t = t, .out_fd = out_fd, .reterr = reterr };
+        _cleanup_(packer_done) Packer p = { .o = o, .t = t, .out_fd = out_fd };
         int r = prune_module_lists(t, reterr);
 
+        if (r >= 0)
+                r = tree_walk(t, t->root, add_node, &p);
         if (r < 0)
                 return r;
-        if (o->level != 0) {
-                r = segment_encoder_new(o->level, &p.encoder, reterr);
-                if (r < 0)
-                        return r;
-                p.packed = xmalloc(SEGMENT_STORED_MAX);
-        }
-        r = tree_walk(t, t->root, pack_node, &p);
-        if (r >= 0)
-                r = flush_group(&p);
+        end_frame(&p);
+        r = parallel_run(p.n_frames, pack_frame, write_frame, &p, reterr);
         if (r < 0)
                 return r;
         if (ret_size)
