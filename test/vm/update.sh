@@ -25,7 +25,7 @@ releases_and_repositories() {
         publish few 3 --rollout 0%
         # The server lost half of a file: a full disk, a bad copy.
         next few cut
-        path=$(find "$GIVEN/www/cut/targets" -name '*minimal_3.efi*')
+        path=$(find "$GIVEN/www/cut/targets" -name '*minimal_3.efi')
         head -c 9000000 "$path" >"$path.new"
         mv "$path.new" "$path"
         next few withdrawn
