@@ -281,7 +281,7 @@ INSTALLED = "done"
 def on(pattern, behaviour, times=None): return [(pattern, behaviour, times)]
 
 
-# name, rules of the servers in the order in which they are configured, result; then, where it is not what all others have:
+# name, rules of the servers in the order in which they are configured, result, or several; then, where it is not what all others have:
 # version: what is installed; repositories: what they serve; seen: what the machine has polled before; now: seconds from now;
 # configured: servers come from the configuration; tls: by https, with the certificate of that name; runs: how often at most;
 # peer: rules of a server to which others redirect; shared: at most so much of the pack from all servers together; stall: seconds;
@@ -383,7 +383,8 @@ CASES = [
     ("gzip_that_is_none", [on(ANY, gzip_said)], INSTALLED),
     ("gzip_that_nobody_asked_for", [on(TIMESTAMP, gzip_done)], "bad-format"),
     ("gzip_of_the_uki", [on(UKI, gzip_done)], "download"),
-    ("gzip_of_the_transfer", [on(TIMESTAMP, gzip_transfer)], "too-large"),
+    # libcurl 8.14 refuses what it did not ask for, 7.88 unpacks it until it is too much.
+    ("gzip_of_the_transfer", [on(TIMESTAMP, gzip_transfer)], ("too-large", "download")),
     ("a_third_of_the_files_fails", [on(FILE, sometimes(0.3, failing))], INSTALLED, dict(runs=5)),
     ("a_third_of_everything_fails", [on(ANY, sometimes(0.3, failing))], INSTALLED, dict(runs=40)),
     ("503_for_the_pack_and_then_recovery", [on(PACK, status(503), 4)], INSTALLED),
@@ -558,17 +559,17 @@ def attempt(name, rules, wanted, settings):
             result = m.configured_job("update", " ".join(urls), True) if configured else \
                 m.job("update", urls, settings.get("now", 0), settings.get("stall", STALL))
             ended = time.monotonic()
-            if result["result"] == wanted:
+            if result["result"] in wanted:
                 break
             if settings.get("runs", 1) > 1:
                 m.check(None)
-        if result["result"] != wanted:
-            raise Failure(f"\"{result['result']}\" instead of \"{wanted}\": {result.get('message')}")
+        if result["result"] not in wanted:
+            raise Failure(f"\"{result['result']}\" instead of \"{' or '.join(wanted)}\": {result.get('message')}")
     finally:
         for s in servers + peers:
             s.stop()
     check_servers(servers + peers, settings, began, ended)
-    version = settings.get("version", 3) if wanted == INSTALLED else None
+    version = settings.get("version", 3) if INSTALLED in wanted else None
     m.check(version)
     honest_run(m, version)
     return result
@@ -581,7 +582,7 @@ def run(case):
     name, rules, wanted, settings = case if len(case) == 4 else (*case, {})
     began = time.monotonic()
     try:
-        attempt(name, rules, wanted, settings)
+        attempt(name, rules, wanted if isinstance(wanted, tuple) else (wanted,), settings)
         line = f"ok hostile/{name}"
     except Failure as e:
         line = f"not ok hostile/{name}: {e}"
