@@ -226,7 +226,7 @@ status fourth
 run verify sealabctl verify --all
 END
         is fourth.status '[d["version"], d["blessed"], d["restartNeeded"]]' '["23", true, false]'
-        is verify '[[s["version"], s["good"]] for s in d]' '[["23", true], ["22", true]]'
+        is verify '[[s["version"], s["good"]] for s in d]' '[["22", true], ["23", true]]'
 }
 
 serve
