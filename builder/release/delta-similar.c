@@ -86,7 +86,8 @@ DeltaSimilar *delta_similar_new(const DeltaImage *old, const bool *wanted) {
         for (uint32_t i = 0; i < old->n_files; i++)
                 if (wanted[i])
                         add_content(old, i, 0, old->files[i].size, &s->places);
-        qsort(s->places.items, s->places.n, sizeof(*s->places.items), compare_places);
+        if (s->places.n > 0)
+                qsort(s->places.items, s->places.n, sizeof(*s->places.items), compare_places);
         return s;
 }
 
@@ -143,7 +144,8 @@ uint32_t delta_similar_find(const DeltaSimilar *s, const DeltaImage *new, uint32
                                              .file = s->places.items[k].file };
                 }
         }
-        qsort(votes, n, sizeof(*votes), compare_votes);
+        if (n > 0)
+                qsort(votes, n, sizeof(*votes), compare_votes);
         for (size_t i = 0, end; i < n; i = end) {
                 for (end = i; end < n && votes[end].file == votes[i].file;)
                         end++;
